@@ -1,0 +1,206 @@
+"""Reads one image or mask file into an array, without losing bits, and fits it into a square."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
+
+from src.errors import UserError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"})
+CT_OFFSET = 1024  # Hounsfield units start at -1024 (air); stored values at 0
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's convert("L")
+_GREY_MODES = ("1", "L", "LA", "La")
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+class BadFile(UserError):
+    """A file that cannot be used: an error or, with ``data.on_error=skip``, left out."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before its pixels are decoded."""
+
+    deep: bool  # more than 8 bits a channel
+    colour: bool  # stored with three channels (which may still be equal: a grey image saved as RGB)
+
+
+def require_readers(paths: list[Path]) -> None:
+    """Raise UserError where a file needs a package that is not installed."""
+    dicom = [path for path in paths if path.suffix.lower() == ".dcm"]
+    if dicom and find_spec("pydicom") is None:
+        raise UserError(f"{dicom[0]} and {len(dicom) - 1} more DICOM files need pydicom: pip install pydicom")
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of an image file. Raises BadFile where it is not an image."""
+    with _bad_file(path):
+        if path.suffix.lower() == ".dcm":
+            data = _dicom(path, stop_before_pixels=True)
+            return Header(data.BitsAllocated > 8 or _is_rescaled(data), data.SamplesPerPixel > 1)
+        with Image.open(path) as image:
+            deep = image.mode in _DEEP_MODES or _is_deep_colour(image)
+            return Header(deep, image.mode not in (*_GREY_MODES, *_DEEP_MODES))
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decode an image to (H, W) or (H, W, 3), uint8 or uint16. Raises BadFile where that fails.
+
+    The EXIF orientation is applied, alpha dropped, a palette resolved. DICOM values are rescaled (CT: Hounsfield
+    units + 1024) and always bright on dark.
+    """
+    with _bad_file(path):
+        if path.suffix.lower() == ".dcm":
+            return _read_dicom(path)
+        with Image.open(path) as image:
+            pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+            if pages > 1:
+                raise BadFile(f"{path} holds {pages} pages: save each page as a file of its own")
+            if _is_deep_colour(image):
+                return _read_deep_colour(path)
+            return _as_array(ImageOps.exif_transpose(image))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Decode a mask to (H, W) uint8, 0 or 1. Raises BadFile where that fails.
+
+    Inside is what lies above half of the maximum: 0 and any other value are told apart, soft edges cut in the middle.
+    """
+    mask = read_image(path)
+    mask = mask.max(axis=2) if mask.ndim == 3 else mask
+    values = np.unique(mask)
+    if len(values) > 2 and values[-1] < 16:  # half of the maximum would silently drop a label
+        raise BadFile(f"mask {path} is a label map with the values {values.tolist()}: save one mask per label")
+    return (mask > values[-1] // 2).astype(np.uint8)
+
+
+def is_grey(image: np.ndarray) -> bool:
+    """Whether an (H, W) or (H, W, 3) image has no colour."""
+    return image.ndim == 2 or bool((image == image[..., :1]).all())
+
+
+def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """(H, W) or (H, W, 3) → (channels, H, W); colour becomes luminance where one channel is asked for."""
+    if image.ndim == 2:
+        return np.broadcast_to(image, (channels, *image.shape))
+    if channels == 3:
+        return image.transpose(2, 0, 1)
+    grey = image[..., 0] if is_grey(image) else np.rint(image @ LUMA).astype(image.dtype)
+    return grey[None]
+
+
+def fit_square(image: np.ndarray, side: int, fit: str, smooth: bool = True) -> np.ndarray:
+    """Fit (H, W[, 3]) into (side, side[, 3]), aspect kept.
+
+    ``fit``: "pad" scales the longer side to ``side`` and centres the image on black; "crop" keeps the centred square.
+    ``smooth``: antialiased (Lanczos, images) or nearest neighbour (masks).
+    """
+    height, width = image.shape[:2]
+    if fit == "crop":
+        short = min(height, width)
+        left, top = (width - short) / 2, (height - short) / 2
+        return _resize(image, (side, side), (left, top, left + short, top + short), smooth)
+    scale = side / max(height, width)
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (side - new_height) // 2, (side - new_width) // 2
+    square = np.zeros((side, side, *image.shape[2:]), image.dtype)
+    square[top : top + new_height, left : left + new_width] = _resize(
+        image, (new_width, new_height), (0, 0, width, height), smooth
+    )
+    return square
+
+
+def _resize(
+    image: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float], smooth: bool
+) -> np.ndarray:
+    resample = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
+    if image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize(size, resample, box=box))
+    if image.ndim == 3:
+        return np.stack([_resize(image[..., c], size, box, smooth) for c in range(image.shape[2])], axis=2)
+    real = Image.fromarray(image.astype(np.float32)).resize(size, resample, box=box)  # Pillow filters no 16-bit mode
+    return np.rint(np.asarray(real)).clip(0, 65535).astype(np.uint16)
+
+
+@contextmanager
+def _bad_file(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        reason = "it is empty (0 bytes)" if path.stat().st_size == 0 else "it is not an image that its suffix names"
+        raise BadFile(f"cannot read {path}: {reason}") from error
+    except Exception as error:  # decoders raise what they like: OSError, SyntaxError, struct.error, RuntimeError …
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadFile(f"cannot read {path}: {reason}") from error
+
+
+def _as_array(image: Image.Image) -> np.ndarray:
+    if image.mode == "F":
+        raise ValueError("it holds floating-point values, save it with 8 or 16 bits")
+    if image.mode in _DEEP_MODES:
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its values do not fit into 16 bits without sign")
+        return values.astype(np.uint16)
+    return np.asarray(image.convert("L" if image.mode in _GREY_MODES else "RGB"))
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """16 bits a channel and more than one channel: Pillow would keep the upper 8 bits only."""
+    if image.mode in _DEEP_MODES or image.mode == "F":
+        return False
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8
+    return isinstance(image, PngImageFile) and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _read_deep_colour(path: Path) -> np.ndarray:
+    if path.suffix.lower() in (".tif", ".tiff"):
+        import tifffile
+
+        image = tifffile.imread(path)
+        image = image.transpose(1, 2, 0) if image.shape[0] in (3, 4) else image  # planes stored one after the other
+    else:
+        from torchvision.io import ImageReadMode, decode_image
+
+        image = decode_image(str(path), ImageReadMode.UNCHANGED).numpy().transpose(1, 2, 0)
+    return image[..., 0] if image.shape[2] < 3 else image[..., :3]  # without alpha
+
+
+def _dicom(path: Path, **options: Any) -> Any:
+    import pydicom
+
+    return pydicom.dcmread(path, **options)
+
+
+def _is_rescaled(data: Any) -> bool:
+    return data.get("RescaleSlope", 1) != 1 or data.get("RescaleIntercept", 0) != 0
+
+
+def _read_dicom(path: Path) -> np.ndarray:
+    data = _dicom(path)
+    if int(data.get("NumberOfFrames", 1)) > 1:
+        raise BadFile(f"{path} holds {data.NumberOfFrames} frames: save each frame as a file of its own")
+    stored = data.pixel_array
+    if stored.ndim == 3 or (stored.dtype == np.uint8 and not _is_rescaled(data)):
+        values = stored.astype(np.int64)
+        top = 255 if stored.dtype == np.uint8 else 65535
+    else:
+        values = stored * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
+        values = np.rint(values + (CT_OFFSET if data.get("Modality") == "CT" else 0))
+        top = 65535
+    if data.PhotometricInterpretation == "MONOCHROME1":  # stored dark on bright
+        values = values.max() + values.min() - values
+    return values.clip(0, top).astype(np.uint8 if top == 255 else np.uint16)

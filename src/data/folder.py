@@ -1,0 +1,168 @@
+"""A user's own images, with their classes and masks, decoded once into a store."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.data.base import Description, ImageData
+from src.data.build import Builder, DecodeSettings
+from src.data.decode import require_readers
+from src.data.grouping import check_fractions, match_groups, read_column, split_rows
+from src.data.listing import Sample, list_samples
+from src.data.store import Split, Store
+from src.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class FolderData(ImageData):
+    """Images of a folder: flat, one sub-folder per class, or beside mask folders of equal file stems.
+
+    ``conf/data/folder.yaml`` describes every argument. Stored are square uint8 images, or uint16 where any file has
+    16 bits; those are windowed so that they use the whole range. A group of images never crosses splits. Nothing is
+    written below ``root``.
+
+    Raises:
+        UserError: an option that does not fit the folder; an empty or missing folder; and, unless
+            ``on_error="skip"``, an image that cannot be read, has no mask, or a mask of another size.
+    """
+
+    def __init__(
+        self,
+        root: str | None,
+        cache: str,
+        resolution: int,
+        name: str = "folder",
+        images: str | None = None,
+        mask_folders: Mapping[str, str] | None = None,
+        classes: Sequence[str] | None = None,
+        labels_csv: str | None = None,
+        label_column: str = "class",
+        channels: int | None = None,
+        fit: str = "pad",
+        window: Sequence[float] | None = None,
+        splits: Mapping[str, float] | None = None,
+        split_folders: Mapping[str, str] | None = None,
+        split_by: str = "random",
+        group: str | None = None,
+        group_csv: str | None = None,
+        group_column: str = "group",
+        seed: int = 0,
+        on_error: str = "fail",
+        workers: int | None = None,
+    ) -> None:
+        if not root:
+            raise UserError("data.root is missing: give the folder that holds the images, data.root=/path/to/images")
+        _one_of("fit", fit, ("pad", "crop"))
+        _one_of("split_by", split_by, ("random", "order"))
+        _one_of("on_error", on_error, ("fail", "skip"))
+        _one_of("channels", channels, (None, 1, 3))
+        if window is not None and not (len(window) == 2 and 0 <= window[0] < window[1]):
+            raise UserError(f"data.window={list(window)} must be [low, high] with 0 <= low < high")
+        if group is not None and group_csv is not None:
+            raise UserError("data.group and data.group_csv both name the groups: set one of them to null")
+        self.name, self.root, self.cache = name, Path(root).expanduser(), Path(cache).expanduser()
+        self.images, self.mask_folders = images, dict(mask_folders or {})
+        self.classes = None if classes is None else tuple(classes)
+        self.labels_csv, self.label_column = labels_csv, label_column
+        self.fractions = {"train": 0.7, "val": 0.1, "test": 0.2} if splits is None else dict(splits)
+        self.split_folders = None if split_folders is None else dict(split_folders)
+        self.split_by, self.seed = split_by, seed
+        self.group, self.group_csv, self.group_column = group, group_csv, group_column
+        self.workers = workers or os.cpu_count() or 1
+        self.settings = DecodeSettings(
+            resolution=resolution,
+            channels=channels,
+            fit=fit,
+            window=None if window is None else (float(window[0]), float(window[1])),
+            mask_folders=tuple(self.mask_folders.items()),
+            on_error=on_error,
+        )
+        if self.split_folders is None:
+            check_fractions(self.fractions)
+        self._store: Store | None = None
+        self._splits: dict[str, Split] = {}
+
+    @property
+    def description(self) -> Description:
+        store = self._prepared()
+        channels, resolution = store.images.shape[1:3]
+        return Description(channels, resolution, tuple(store.meta["classes"]), tuple(self.mask_folders))
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        self._prepared()
+        return self._splits
+
+    def prepare(self) -> None:
+        self._prepared()
+
+    def _prepared(self) -> Store:
+        if self._store is None:
+            classes = None if self.labels_csv else self.classes  # sub-folders are classes only without a table
+            samples = list_samples(self.root, self.images, self.mask_folders, classes, self.split_folders)
+            require_readers([sample.image for sample in samples])
+            names, labels = self._labels(samples)
+            builder = Builder(samples, labels, names, self.settings, self.workers)
+            store = Store.open_or_build(self.cache / f"{self.name}-{builder.key()}", builder.build)
+            self._splits = {name: Split(store, rows) for name, rows in self._rows(store, samples).items()}
+            for note in store.meta["notes"]:
+                logger.info("%s: %s", self.name, note)
+            if skipped := list(store.meta["skipped"].values()):
+                logger.warning(
+                    "%s: %d of %d images left out, the first: %s", self.name, len(skipped), len(samples), skipped[0]
+                )
+            self._store = store
+        return self._store
+
+    def _labels(self, samples: Sequence[Sample]) -> tuple[tuple[str, ...], list[int]]:
+        """Class names and the label of each sample."""
+        names: Sequence[str | None] = [sample.label for sample in samples]
+        if self.labels_csv is not None:
+            files = [sample.file for sample in samples]
+            names = read_column(self.root / self.labels_csv, self.label_column, files, "data.labels_csv")
+        classes = self.classes or tuple(sorted({name for name in names if name is not None}))
+        index: dict[Any, int] = {name: label for label, name in enumerate(classes)} or {None: 0}
+        for sample, name in zip(samples, names, strict=True):
+            if name not in index:
+                raise UserError(
+                    f"{sample.file} has the class {name!r}, which data.classes ({', '.join(classes)}) lacks"
+                )
+        return classes, [index[name] for name in names]
+
+    def _rows(self, store: Store, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+        """The store's rows in each split."""
+        files: list[str] = store.meta["files"]
+        groups = self._groups(files)
+        if self.split_folders is None:
+            return split_rows(groups, store.labels.tolist(), self.fractions, self.split_by, self.seed)
+        split_of = {sample.file: sample.split for sample in samples}
+        home: dict[str, str | None] = {}
+        for group, file in zip(groups, files, strict=True):
+            if home.setdefault(group, split_of[file]) != split_of[file]:
+                raise UserError(
+                    f"the group {group!r} is in the splits {home[group]} and {split_of[file]}: set data.group=null to "
+                    "take the folders as they are, or divide one of them anew with data.root and data.splits"
+                )
+        owner = np.array([split_of[file] for file in files])
+        rows = {name: np.flatnonzero(owner == name) for name in self.split_folders}
+        for name, own in rows.items():
+            if not len(own):
+                raise UserError(f"no image of the split {name!r} can be used: drop it from data.split_folders")
+        return rows
+
+    def _groups(self, files: Sequence[str]) -> Sequence[str]:
+        if self.group_csv is not None:
+            return read_column(self.root / self.group_csv, self.group_column, files, "data.group_csv")
+        return files if self.group is None else match_groups(files, self.group)
+
+
+def _one_of(option: str, value: object, allowed: Sequence[object]) -> None:
+    if value not in allowed:
+        raise UserError(f"data.{option}={value} must be one of {', '.join(map(str, allowed))}")

@@ -1,0 +1,114 @@
+"""Which images belong together, and splits that no group crosses."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from src.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+def natural_key(text: str) -> list[tuple[int, int | str]]:
+    """A sort key under which "img2" comes before "img10"."""
+    parts = re.split(r"(\d+)", text)  # digits are at the odd places
+    return [(0, int(part)) if place % 2 else (1, part) for place, part in enumerate(parts)]
+
+
+def read_column(table: Path, column: str, files: Sequence[str], option: str) -> list[str]:
+    """The value of ``column`` for each of ``files`` from a CSV file with a column ``file``.
+
+    That column may name a file by its path below the root, by its name or by its stem. ``option`` is the
+    configuration key to name in errors. Raises UserError where the table, a column or a file's row is missing.
+    """
+    if not table.is_file():
+        raise UserError(f"{option}: no file {table}: give its path, absolute or below data.root")
+    with table.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        for needed in ("file", column):
+            if needed not in (reader.fieldnames or ()):
+                has = ", ".join(reader.fieldnames or ()) or "none"
+                raise UserError(f"{option}: {table} has no column {needed!r}: its columns are {has}")
+        values = {row["file"]: row[column] for row in reader}
+    found = []
+    for file in files:
+        path = PurePosixPath(file)
+        names = [name for name in (file, path.name, path.stem) if name in values]
+        if not names:
+            raise UserError(f"{option}: {table} has no row for {file}: add it")
+        found.append(values[names[0]])
+    return found
+
+
+def match_groups(files: Sequence[str], pattern: str) -> list[str]:
+    """The group of each file: the first group of ``pattern`` in its stem, or the whole match."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"data.group={pattern!r} is no regular expression: {error}") from error
+    groups = []
+    for file in files:
+        match = compiled.search(PurePosixPath(file).stem)
+        if match is None:
+            raise UserError(f"data.group={pattern!r} does not match {file}: widen it, every file needs a group")
+        groups.append((match[1] if compiled.groups else None) or match[0])
+    return groups
+
+
+def check_fractions(fractions: Mapping[str, float]) -> None:
+    """Raise UserError unless ``fractions`` are the shares of train, val and test and add up to 1."""
+    unknown = [name for name in fractions if name not in SPLITS]
+    if unknown:
+        raise UserError(f"data.splits has no split {unknown[0]!r}: use {', '.join(SPLITS)}")
+    total = sum(fractions.values())
+    if min(fractions.values(), default=-1) < 0 or abs(total - 1) > 1e-6:
+        raise UserError(f"data.splits must be fractions that add up to 1: they add up to {total:g}")
+
+
+def split_rows(
+    groups: Sequence[str], strata: Sequence[int], fractions: Mapping[str, float], split_by: str, seed: int
+) -> dict[str, np.ndarray]:
+    """Rows of each split, by shares of the groups; no group is in two splits.
+
+    ``split_by``: "random" ranks the groups by a hash of (seed, group), so a new file moves few others; "order" cuts
+    each stratum (class) into contiguous ranges of its groups in the order of the rows. Splits of fraction 0 are
+    absent. Raises UserError where there are fewer groups than splits.
+    """
+    shares = {name: share for name, share in fractions.items() if share > 0}
+    first_stratum: dict[str, int] = {}
+    for group, stratum in zip(groups, strata, strict=True):
+        first_stratum.setdefault(group, stratum)
+    ranked: dict[int, list[str]] = {}
+    for group, stratum in first_stratum.items():
+        ranked.setdefault(stratum if split_by == "order" else 0, []).append(group)
+    members: dict[str, str] = {}
+    for names in ranked.values():
+        if split_by == "random":
+            names.sort(key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+        members.update(_cut(names, shares))
+    owner = np.array([members[group] for group in groups])
+    return {name: np.flatnonzero(owner == name) for name in shares}
+
+
+def _cut(names: list[str], shares: Mapping[str, float]) -> dict[str, str]:
+    """Assign contiguous stretches of ``names`` to the splits, at least one name each."""
+    if len(names) < len(shares):
+        raise UserError(
+            f"{len(names)} group(s) of images cannot fill the splits {', '.join(shares)}: "
+            "add images, use a finer data.group, or set a fraction of data.splits to 0"
+        )
+    members: dict[str, str] = {}
+    start, passed = 0, 0.0
+    for place, (split, share) in enumerate(shares.items()):
+        passed += share
+        still_to_fill = len(shares) - place - 1
+        stop = min(max(round(passed * len(names)), start + 1), len(names) - still_to_fill)
+        members.update(dict.fromkeys(names[start:stop], split))
+        start = stop
+    return members

@@ -1,0 +1,91 @@
+"""Images decoded once: a folder of memory-mapped arrays, from which a batch is one gather."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FORMAT = 1  # part of every key: raise it when the layout of a store changes
+
+
+class Batch(TypedDict, total=False):
+    """What every network here trains on; pixels are as stored (uint8 or uint16)."""
+
+    image: Tensor  # (B, C, H, W)
+    label: Tensor  # (B,) int64
+    mask: Tensor  # (B, K, H, W) uint8, 0 or 1; absent where the data has no masks
+
+
+@dataclass(frozen=True)
+class Store:
+    """Arrays of one data set. ``meta`` is what its builder wrote about it (JSON)."""
+
+    images: np.ndarray  # (N, C, H, W) uint8 or uint16
+    labels: np.ndarray  # (N,) int64
+    masks: np.ndarray | None  # (N, K, H, W) uint8, 0 or 1
+    meta: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        masks = folder / "masks.npy"
+        return cls(
+            images=np.load(folder / "images.npy", mmap_mode="r"),
+            labels=np.load(folder / "labels.npy"),
+            masks=np.load(masks, mmap_mode="r") if masks.exists() else None,
+            meta=json.loads((folder / "meta.json").read_text()),
+        )
+
+    @classmethod
+    def open_or_build(cls, folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> Store:
+        """Open ``folder``, or let ``build`` fill it first.
+
+        ``build(partial)`` writes ``images.npy``, ``labels.npy`` and, where there are masks, ``masks.npy`` into the
+        folder it is given and returns the meta data. A store appears whole or not at all, also when several
+        processes build it at once.
+        """
+        if not (folder / "meta.json").exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            try:
+                meta = build(partial)
+                (partial / "meta.json").write_text(json.dumps(meta, indent=1))
+                try:
+                    os.replace(partial, folder)
+                except OSError:
+                    if not (folder / "meta.json").exists():  # else another process was faster
+                        raise
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        return cls.open(folder)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of a store that belong to one split (train, val or test)."""
+
+    store: Store
+    rows: np.ndarray  # (n,) rows of the store's arrays
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def gather(self, positions: np.ndarray) -> Batch:
+        """The batch at ``positions`` (B,), counted within this split."""
+        rows = self.rows[positions]
+        batch: Batch = {
+            "image": torch.from_numpy(self.store.images[rows]),
+            "label": torch.from_numpy(self.store.labels[rows]),
+        }
+        if self.store.masks is not None:
+            batch["mask"] = torch.from_numpy(self.store.masks[rows])
+        return batch

@@ -1,0 +1,212 @@
+"""One file becomes one array, without losing bits, and fits a square."""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from src.data import decode
+from src.data.decode import BadFile, fit_square, is_grey, read_header, read_image, read_mask, to_channels
+
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")  # torchvision.io
+
+RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+DEEP = (np.arange(48, dtype=np.uint16).reshape(6, 8) * 1300) + 7  # the lower byte matters
+
+
+def save(path: Path, array: np.ndarray, mode: str | None = None, **options: Any) -> Path:
+    image = Image.fromarray(array)
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+def save_deep_png(path: Path, array: np.ndarray) -> Path:
+    """A 16-bit RGB(A) PNG, which Pillow cannot write."""
+    height, width, channels = array.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    blocks = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(blocks))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_grey_of_8_and_16_bit_is_read_exactly(tmp_path: Path, suffix: str) -> None:
+    for name, pixels in (("8", RAMP), ("16", DEEP)):
+        path = save(tmp_path / f"{name}{suffix}", pixels)
+        assert read_header(path) == decode.Header(deep=pixels.dtype == np.uint16, colour=False)
+        read = read_image(path)
+        assert read.dtype == pixels.dtype
+        np.testing.assert_array_equal(read, pixels)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_16_bit_colour_keeps_its_lower_byte(tmp_path: Path, suffix: str) -> None:
+    pixels = np.stack([DEEP, DEEP + 100, 65535 - DEEP], axis=2)
+    path = tmp_path / f"deep{suffix}"
+    save_deep_png(path, pixels) if suffix == ".png" else tifffile.imwrite(path, pixels, photometric="rgb")
+    assert read_header(path) == decode.Header(deep=True, colour=True)
+    np.testing.assert_array_equal(read_image(path), pixels)
+
+
+def test_16_bit_colour_tiff_stored_in_planes_is_read(tmp_path: Path) -> None:
+    planes = np.stack([DEEP, DEEP + 100, 65535 - DEEP])
+    tifffile.imwrite(tmp_path / "planes.tif", planes, photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(read_image(tmp_path / "planes.tif"), planes.transpose(1, 2, 0))
+
+
+def test_alpha_is_dropped(tmp_path: Path) -> None:
+    rgba = np.dstack([RAMP, RAMP + 1, RAMP + 2, np.full_like(RAMP, 9)])
+    np.testing.assert_array_equal(read_image(save(tmp_path / "rgba.png", rgba)), rgba[..., :3])
+    deep = np.dstack([DEEP, DEEP + 1, DEEP + 2, np.full_like(DEEP, 9)])
+    np.testing.assert_array_equal(read_image(save_deep_png(tmp_path / "deep.png", deep)), deep[..., :3])
+    np.testing.assert_array_equal(read_image(save(tmp_path / "la.png", RAMP, "LA")), RAMP)
+
+
+def test_palette_becomes_colour(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), "P")
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.save(tmp_path / "p.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "p.png"), [[[10, 20, 30], [200, 100, 50]]])
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn
+    path = save(tmp_path / "turned.jpg", np.zeros((6, 8, 3), np.uint8), exif=exif)
+    assert read_image(path).shape == (8, 6, 3)
+
+
+def test_a_truncated_jpeg_is_bad(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = save(tmp_path / "cut.jpg", rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:-1500])
+    with pytest.raises(BadFile, match=r"cut\.jpg: image file is truncated"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"", "empty"), (b"no pixels here", "not an image")])
+def test_text_or_nothing_with_the_suffix_of_an_image_is_bad(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "text.png"
+    path.write_bytes(content)
+    for read in (read_header, read_image):
+        with pytest.raises(BadFile, match=f"text.png: .*{reason}"):
+            read(path)
+
+
+def test_a_tiff_of_several_pages_or_of_floats_is_bad(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "pages.tif", np.zeros((3, 6, 8), np.uint8), photometric="minisblack")
+    with pytest.raises(BadFile, match="3 pages: save each"):
+        read_image(tmp_path / "pages.tif")
+    tifffile.imwrite(tmp_path / "float.tif", np.zeros((6, 8), np.float32))
+    with pytest.raises(BadFile, match="floating-point"):
+        read_image(tmp_path / "float.tif")
+
+
+def test_masks_are_0_or_1_from_any_two_values_and_from_soft_edges(tmp_path: Path) -> None:
+    inside = np.zeros((6, 8), bool)
+    inside[2:4, 3:6] = True
+    for top in (1, 255):
+        mask = read_mask(save(tmp_path / f"{top}.png", (inside * top).astype(np.uint8)))
+        np.testing.assert_array_equal(mask, inside)
+    soft = inside * 200 + 90 * ~inside
+    soft[0, 0] = 0
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "soft.png", soft.astype(np.uint8))), inside)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "empty.png", np.zeros((6, 8), np.uint8))), 0)
+
+
+def test_a_label_map_is_no_mask(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match=r"label map with the values \[0, 1, 2\]: save one mask per label"):
+        read_mask(save(tmp_path / "map.png", np.array([[0, 1, 2]], np.uint8)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pad_keeps_the_whole_image_centred_on_black(dtype: type) -> None:
+    square = fit_square(np.full((10, 20), 200, dtype), 10, "pad")
+    assert square.dtype == dtype
+    assert (square[:2] == 0).all() and (square[-3:] == 0).all() and (square[2:7] == 200).all()
+    np.testing.assert_array_equal(fit_square(np.full((20, 10), 200, dtype), 10, "pad"), square.T)
+
+
+def test_crop_keeps_the_centre() -> None:
+    image = np.zeros((10, 20, 3), np.uint8)
+    image[:, 5:15] = 200
+    assert (fit_square(image, 10, "crop") == 200).all()
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_image_and_mask_stay_aligned(fit: str) -> None:
+    mask = np.zeros((90, 120), np.uint8)
+    mask[30:60, 45:75] = 1
+    fitted_image = fit_square(mask * 255, 31, fit)
+    fitted_mask = fit_square(mask, 31, fit, smooth=False)
+    assert set(np.unique(fitted_mask)) == {0, 1}
+    assert ((fitted_image > 127) == fitted_mask).mean() > 0.98
+
+
+def test_masks_are_sampled_not_smoothed() -> None:
+    mask = np.random.default_rng(0).integers(0, 2, (9, 9), dtype=np.uint8)
+    np.testing.assert_array_equal(fit_square(mask, 3, "pad", smooth=False), mask[1::3, 1::3])
+
+
+def test_16_bit_resize_agrees_with_8_bit() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    deep = fit_square(image.astype(np.uint16) * 257, 17, "pad") / 257
+    assert np.abs(deep - fit_square(image, 17, "pad")).max() <= 2  # 8-bit rounds twice
+
+
+def test_channels_are_made_or_merged() -> None:
+    assert to_channels(RAMP, 3).shape == (3, 6, 8)
+    colour = np.dstack([RAMP, RAMP, RAMP])
+    assert is_grey(colour)
+    np.testing.assert_array_equal(to_channels(colour, 1)[0], RAMP)
+    red = np.dstack([RAMP, 0 * RAMP, 0 * RAMP])
+    assert not is_grey(red)
+    np.testing.assert_array_equal(to_channels(red, 1)[0], np.asarray(Image.fromarray(red).convert("L")))
+
+
+def save_dicom(path: Path, pixels: np.ndarray, **tags: object) -> Path:
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, pydicom.uid.generate_uid()
+    data.Rows, data.Columns, data.SamplesPerPixel = *pixels.shape, 1
+    bits = pixels.dtype.itemsize * 8
+    data.BitsAllocated, data.BitsStored, data.HighBit = bits, bits, bits - 1
+    data.PixelRepresentation = int(pixels.dtype.kind == "i")
+    data.PhotometricInterpretation, data.PixelData = "MONOCHROME2", pixels.tobytes()
+    for tag, value in tags.items():
+        setattr(data, tag, value)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_dicom_is_rescaled_to_hounsfield_units_above_air(tmp_path: Path) -> None:
+    stored = np.array([[0, 1024, 2024]], np.int16)
+    path = save_dicom(tmp_path / "ct.dcm", stored, Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
+    assert read_header(path) == decode.Header(deep=True, colour=False)
+    image = read_image(path)
+    assert image.dtype == np.uint16
+    np.testing.assert_array_equal(image, stored)  # -1024, 0, 1000 HU
+
+
+def test_dicom_stored_dark_on_bright_is_inverted(tmp_path: Path) -> None:
+    pixels = np.array([[100, 300, 4000]], np.uint16)
+    path = save_dicom(tmp_path / "x.dcm", pixels, Modality="CR", PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(read_image(path), [[4000, 3800, 100]])
+
+
+def test_a_broken_dicom_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "x.dcm").write_bytes(b"")
+    pytest.importorskip("pydicom")
+    with pytest.raises(BadFile, match=r"cannot read .*x\.dcm"):
+        read_header(tmp_path / "x.dcm")
