@@ -1,0 +1,35 @@
+"""Fair timing on a noisy machine: contenders take turns, and medians and ratios are reported."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+
+from src import environment
+
+
+def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Call every contender in turn, ``rounds`` times after one warm-up; each returns its speed (per second)."""
+    for run in contenders.values():
+        run()
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            speeds[name].append(run())
+    return speeds
+
+
+def table(title: str, unit: str, speeds: Mapping[str, list[float]], baseline: str) -> str:
+    """Markdown: median speed, its range, and the median over rounds of the ratio to ``baseline``."""
+    lines = [f"### {title}", "", f"| | {unit}, median (min–max) | × {baseline} |", "|---|---:|---:|"]
+    for name, values in speeds.items():
+        ratio = statistics.median(v / b for v, b in zip(values, speeds[baseline], strict=True))
+        lines.append(
+            f"| {name} | {statistics.median(values):,.0f} ({min(values):,.0f}–{max(values):,.0f}) | {ratio:.2f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def machine() -> str:
+    state = environment.describe("")
+    return f"{state['processor']}, {state['threads']} threads, torch {state['torch']}"

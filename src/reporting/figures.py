@@ -1,0 +1,173 @@
+"""Figures of runs: losses, what the discriminator believes, pieces of a sample grid."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
+
+from src.atomic import write_atomically
+from src.reporting.runs import Run
+
+GRID_COLUMNS, GRID_PADDING = 8, 2  # of a sample grid: tiles in a row, pixels around each
+TILES = 4  # a side, in the cells of a comparison
+DPI = 200
+
+# Okabe and Ito's colour-blind-safe colours, without the two that vanish on a white or a black page.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))  # a run past the sixth takes the next pattern
+
+PANELS = {
+    "loss_d": "Discriminator loss",
+    "loss_g": "Generator loss",
+    "d_real": "D(x), real images",
+    "d_fake": "D(G(z)), generated images",
+}
+
+
+class Theme(NamedTuple):
+    """Colours of a figure's text and lines."""
+
+    text: str
+    faint: str
+
+
+LIGHT = Theme(text="#3d4147", faint="#e3e5e8")
+DARK = Theme(text="#b9bec6", faint="#33363c")
+
+
+class Style(NamedTuple):
+    """How a run is drawn wherever it is drawn."""
+
+    colour: str
+    dashes: tuple[float, ...]  # in line widths; () is a solid line
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return {"color": self.colour, "linestyle": (0, self.dashes) if self.dashes else "solid"}
+
+
+def run_style(index: int) -> Style:
+    """The style of the run at ``index`` of its group: 24 of them differ."""
+    return Style(COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)])
+
+
+def crop_grid(path: Path, tiles: int) -> Image.Image:
+    """The upper-left ``tiles`` x ``tiles`` of a sample grid, without the border around them.
+
+    The grid is 8 tiles wide with 2 px around each, as torchvision's ``make_grid`` lays it out. Raises ValueError where
+    the picture is none, and OSError where it cannot be read.
+    """
+    with Image.open(path) as picture:
+        step, rest = divmod(picture.width - GRID_PADDING, GRID_COLUMNS)
+        if rest or step <= GRID_PADDING:
+            raise ValueError(f"{path}: a picture {picture.width} px wide is no grid of {GRID_COLUMNS} tiles a row")
+        rows = (picture.height - GRID_PADDING) // step
+        right, bottom = step * min(tiles, GRID_COLUMNS), step * min(tiles, rows)
+        return picture.convert("RGB").crop((GRID_PADDING, GRID_PADDING, right, bottom))
+
+
+def try_crop(path: Path | None, tiles: int = TILES) -> Image.Image | None:
+    """``crop_grid``, or None where there is no such picture or it cannot be used (half written, another layout)."""
+    try:
+        return crop_grid(path, tiles) if path else None
+    except (OSError, ValueError):
+        return None
+
+
+def save_losses(metrics: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write a run's losses and, below them, D(x) and D(G(z)), over real images shown.
+
+    ``metrics`` has columns of equal length: ``images`` and any of ``loss_d``, ``loss_g``, ``d_real``, ``d_fake``.
+    """
+    figure = Figure(figsize=(8, 5.4), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    _draw_columns(upper, metrics, {"loss_d": "discriminator", "loss_g": "generator"})
+    _draw_columns(lower, metrics, {"d_real": "D(x)", "d_fake": "D(G(z))"})
+    _dress(upper, "Loss", LIGHT)
+    _dress(lower, "Mean probability of being real", LIGHT)
+    _fit_probabilities(lower)
+    lower.set_xlabel("real images shown", color=LIGHT.text)
+    write_atomically(path, figure_png(figure, facecolor="white"))
+
+
+def _draw_columns(axes: Axes, metrics: Mapping[str, np.ndarray], labels: Mapping[str, str]) -> None:
+    present = [column for column in labels if len(metrics.get(column, ()))]
+    for index, column in enumerate(present):
+        _draw_line(axes, metrics, column, color=COLOURS[index], linewidth=1.4, label=labels[column])
+    if present:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, labelcolor=LIGHT.text)
+
+
+def _draw_line(axes: Axes, metrics: Mapping[str, np.ndarray], column: str, **style: Any) -> None:
+    values = np.asarray(metrics[column], dtype=float)
+    values = np.where(np.isfinite(values), values, np.nan)
+    marker = "o" if np.isfinite(values).sum() == 1 else None
+    axes.plot(metrics["images"], values, marker=marker, markersize=4, **style)
+
+
+def draw_panel(axes: Axes, runs: Sequence[Run], column: str, theme: Theme = LIGHT) -> None:
+    """Draw one column of the metrics of all runs over real images shown, each in its own style."""
+    for index, run in enumerate(runs):
+        if len(run.metrics.get(column, ())):
+            width = 1.5 if len(runs) <= 6 else 0.9
+            _draw_line(axes, run.metrics, column, linewidth=width, **run_style(index).line)
+    _dress(axes, PANELS[column], theme)
+    if column.startswith("d_"):
+        _fit_probabilities(axes)
+
+
+def panel_png(runs: Sequence[Run], column: str, theme: Theme) -> bytes:
+    """One panel as a transparent PNG, for a page in that theme."""
+    figure = Figure(figsize=(4.9, 2.7))
+    draw_panel(figure.add_axes((0.09, 0.11, 0.875, 0.77)), runs, column, theme)
+    return figure_png(figure, transparent=True)
+
+
+def has_curves(runs: Sequence[Run]) -> bool:
+    return any(len(run.metrics.get(column, ())) for run in runs for column in PANELS)
+
+
+def _dress(axes: Axes, title: str, theme: Theme) -> None:
+    axes.set_title(title, loc="left", fontsize=10, color=theme.text, pad=8)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.tick_params(colors=theme.text, labelsize=9, length=0, pad=5)
+    axes.grid(axis="y", color=theme.faint, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_facecolor("none")
+    for side in ("top", "left", "right"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(theme.faint)
+    axes.margins(x=0.01)
+    axes.set_xlim(left=0)
+
+
+def _fit_probabilities(axes: Axes) -> None:
+    low, high = axes.get_ylim()
+    if low >= -0.1 and high <= 1.1:
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_yticks((0, 0.5, 1))
+
+
+def short_count(value: float) -> str:
+    """An image count for an axis: 800, 12k, 1.5M."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{unit}"
+    return f"{value:.4g}"
+
+
+def figure_png(figure: Figure, **options: Any) -> bytes:
+    """A figure as PNG; ``options`` as for matplotlib's ``savefig``."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, **options)
+    return buffer.getvalue()

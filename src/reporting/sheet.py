@@ -1,0 +1,165 @@
+"""The comparison of runs as one picture: samples over training beside real images, below them the curves."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from src.reporting.figures import (
+    LIGHT,
+    PANELS,
+    draw_panel,
+    figure_png,
+    has_curves,
+    run_style,
+    try_crop,
+    write_atomically,
+)
+from src.reporting.runs import MISSING, Run, group_by_data, label_parts, sample_points
+
+# Laid out by hand, in inches from the upper-left corner, so that a crop of 4 by 4 tiles of 32 px (134 px) comes out
+# at exactly twice its size.
+CELL, GAP, MARGIN, LABEL, WIDTH = 1.34, 0.1, 0.3, 1.3, 10.72
+TITLE, HEADING, LEGEND_ROW = 0.5, 0.3, 0.2
+PANEL_LEFT, PANEL_BETWEEN, PANEL_HEIGHT, PANEL_STEP = 0.4, 0.7, 1.6, 2.3
+CURVES_TOP = 0.6
+CURVES = CURVES_TOP + PANEL_STEP + PANEL_HEIGHT + 0.8  # their height without the legend
+SOFT = "#70767f"
+
+
+class _Sheet:
+    """A page of fixed width that is drawn from top to bottom; positions in inches."""
+
+    def __init__(self, height: float) -> None:
+        self.height = round(height, 2)  # whole pixels
+        self.figure = Figure(figsize=(WIDTH, self.height))
+        self.top = MARGIN
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        bottom = self.height - top - height
+        return self.figure.add_axes((left / WIDTH, bottom / self.height, width / WIDTH, height / self.height))
+
+    def text(self, left: float, top: float, text: str, **options: Any) -> None:
+        defaults: dict[str, Any] = {"color": LIGHT.text, "fontsize": 10, "va": "center", "parse_math": False}
+        self.figure.text(left / WIDTH, 1 - top / self.height, text, **(defaults | options))
+
+    def picture(self, left: float, top: float, picture: Image.Image | None) -> None:
+        if picture is None:
+            self.text(left, top + 0.1, MISSING, color=SOFT)
+            return
+        axes = self.axes(left, top, CELL, CELL)
+        axes.imshow(np.asarray(picture))
+        axes.set_anchor("NW")
+        axes.set_axis_off()
+
+
+def save_comparison(runs: Sequence[Run], path: Path) -> None:
+    """Write the comparison of runs as one PNG: per data set, samples over training beside real images, then curves.
+
+    Runs with neither samples nor metrics take no room; where there are no others, the picture says so.
+    """
+    groups = {title: members for title, members in group_by_data(runs).items() if _height(members)}
+    sheet = _Sheet(2 * MARGIN + sum(TITLE + _height(members) for members in groups.values()) + (not groups) * TITLE)
+    for title, members in groups.items():
+        sheet.text(MARGIN, sheet.top + 0.1, title, fontsize=13, fontweight="bold")
+        sheet.top += TITLE
+        _draw_samples(sheet, members)
+        _draw_curves(sheet, members)
+    if not groups:
+        sheet.text(MARGIN, sheet.top + TITLE / 2, "No run has samples or metrics.")
+    write_atomically(path, figure_png(sheet.figure, facecolor="white"))
+
+
+def _height(runs: Sequence[Run]) -> float:
+    rows = sum(bool(run.samples) for run in runs)
+    samples = HEADING + rows * (CELL + GAP) if rows else 0
+    return samples + (CURVES + _legend_rows(runs) * LEGEND_ROW if has_curves(runs) else 0)
+
+
+def _draw_samples(sheet: _Sheet, runs: Sequence[Run]) -> None:
+    points = sample_points(runs)
+    if not points:
+        return
+    lefts = [MARGIN + LABEL + column * (CELL + GAP) for column in range(len(points))]
+    sheet.text(MARGIN, sheet.top + HEADING / 2, "images shown", color=SOFT)
+    for left, point in zip(lefts, points, strict=True):
+        sheet.text(left, sheet.top + HEADING / 2, f"{point:,}", color=SOFT)
+    _draw_real(sheet, lefts[-1] + CELL + 4 * GAP, runs)
+    sheet.top += HEADING
+    for run, label in zip(runs, label_parts(runs), strict=True):
+        if run.samples:
+            _draw_label(sheet, label if run.state == "done" else (*label, run.state))
+            for left, point in zip(lefts, points, strict=True):
+                sheet.picture(left, sheet.top, try_crop(run.samples.get(point)))
+            sheet.top += CELL + GAP
+
+
+def _draw_real(sheet: _Sheet, left: float, runs: Sequence[Run]) -> None:
+    real = next((picture for run in runs if (picture := try_crop(run.real))), None)
+    if real:
+        sheet.text(left, sheet.top + HEADING / 2, "real images", color=SOFT)
+        sheet.picture(left, sheet.top + HEADING, real)
+
+
+def _draw_label(sheet: _Sheet, label: Sequence[str]) -> None:
+    model = _wrap(label[0], 13)
+    rest = [line for part in label[1:] for line in _wrap(part, 17)]
+    sheet.text(MARGIN, sheet.top, "\n".join(model), fontsize=11, fontweight="bold", va="top", linespacing=1.3)
+    sheet.text(MARGIN, sheet.top + 0.06 + 0.2 * len(model), "\n".join(rest), color=SOFT, va="top", linespacing=1.4)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Lines of at most ``width`` characters, broken after an underscore where there is one."""
+    return [line.replace("_ ", "_") for line in textwrap.wrap(text.replace("_", "_ "), width)]
+
+
+def _draw_curves(sheet: _Sheet, runs: Sequence[Run]) -> None:
+    if not has_curves(runs):
+        return
+    width = (WIDTH - 2 * MARGIN - PANEL_LEFT - PANEL_BETWEEN) / 2
+    for index, column in enumerate(PANELS):
+        row, side = divmod(index, 2)
+        left = MARGIN + PANEL_LEFT + side * (width + PANEL_BETWEEN)
+        axes = sheet.axes(left, sheet.top + CURVES_TOP + row * PANEL_STEP, width, PANEL_HEIGHT)
+        draw_panel(axes, runs, column)
+        if row:
+            axes.set_xlabel("images shown", color=SOFT, fontsize=9)
+    _draw_legend(sheet, sheet.top + CURVES - 0.2, runs)
+    sheet.top += CURVES + _legend_rows(runs) * LEGEND_ROW
+
+
+def _legend_columns(runs: Sequence[Run]) -> int:
+    longest = max(len(" · ".join(parts)) for parts in label_parts(runs))
+    return max(1, min(4, len(runs), 135 // (longest + 10)))
+
+
+def _legend_rows(runs: Sequence[Run]) -> int:
+    return math.ceil(len(runs) / _legend_columns(runs))
+
+
+def _draw_legend(sheet: _Sheet, top: float, runs: Sequence[Run]) -> None:
+    legend = sheet.figure.legend(
+        [Line2D([], [], linewidth=1.8, **run_style(index).line) for index in range(len(runs))],
+        [" · ".join(parts) for parts in label_parts(runs)],
+        loc="upper left",
+        bbox_to_anchor=((MARGIN + PANEL_LEFT) / WIDTH, 1 - top / sheet.height),
+        ncols=_legend_columns(runs),
+        borderpad=0,
+        borderaxespad=0,
+        frameon=False,
+        fontsize=9,
+        handlelength=2.6,
+        labelcolor=LIGHT.text,
+        columnspacing=2.5,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -1,0 +1,143 @@
+"""Trains a model: ``python -m src.train model=dcgan optim.lr=2e-4,3e-4 -m``."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import Logger
+
+from src import environment
+from src.cli import Interrupted, launch
+from src.clock import Stream, derive_seed
+from src.data.base import ImageData
+from src.data.stream import BatchStream
+from src.reporting.compare import write_comparison
+from src.reporting.runs import find_runs
+from src.run_folder import RunFolder
+from src.training import loggers as logging_backends
+from src.training.adversarial import AdversarialModule, to_unit_range
+from src.training.callbacks.checkpoints import Checkpoints
+from src.training.callbacks.interruption import Interruption
+from src.training.callbacks.progress import ProgressReport
+from src.training.callbacks.recorder import Recorder
+from src.training.callbacks.samples import Samples
+from src.training.checkpoint_io import AtomicCheckpointIO
+from src.training.divergence import DivergenceMonitor
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig, folder: RunFolder) -> float | None:
+    """Train what ``cfg`` describes in ``folder``: begin, go on where it stopped, or say that it is done."""
+    data: ImageData = instantiate(cfg.data)
+    data.prepare()
+    with open_dict(cfg):
+        cfg.data.update(data.description.as_config())
+    settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    folder.claim(settings, list(HydraConfig.get().overrides.task))
+    status = folder.status()
+    if status.get("state") == "done" and status["images"] >= cfg.images:
+        log.info(f"finished already: {folder.name} (force=true trains it anew)")
+        return None
+
+    torch.set_num_threads(cfg.trainer.threads or torch.get_num_threads())
+    torch.manual_seed(derive_seed(cfg.seed, Stream.INITIALISATION))
+    module: AdversarialModule = instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=cfg.seed)
+    split = data.split("train")
+    stream = BatchStream(split, cfg.batch_size, cfg.images, cfg.seed, module.clock)
+
+    real = to_unit_range(split.gather(np.arange(min(cfg.samples, len(split))))["image"])
+    recorder = Recorder(folder, cfg.every.log, cfg.every.sample, DivergenceMonitor(cfg.divergence_patience))
+    interruption = Interruption()
+    callbacks = [
+        recorder,
+        ProgressReport(cfg.images, cfg.every.log * 5, recorder, cfg.progress),
+        Samples(folder.samples, cfg.every.sample, cfg.samples, real, cfg.seed),
+        interruption,
+        Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep),  # last: what is saved has been shown
+    ]
+    started = time.perf_counter()
+    folder.write_status("running")
+    run_loggers = build_loggers(cfg, folder, settings)
+    try:
+        trainer = build_trainer(cfg.trainer, callbacks, run_loggers)
+        resume_from = folder.last_checkpoint if folder.last_checkpoint.exists() else None
+        log.info(f"{'resuming' if resume_from else 'training'} {cfg.model.name} on {cfg.data.name} in {folder.name}")
+        trainer.fit(module, stream, ckpt_path=resume_from, weights_only=True)
+    finally:
+        logging_backends.finish(run_loggers)
+
+    images = module.clock.images
+    if interruption.requested and images < cfg.images:
+        folder.write_status("interrupted", "stopped by the user", images)
+        log.info(f"stopped after {images:,} images, all saved; the same command goes on from there")
+        raise Interrupted
+    earlier = folder.summary().get("seconds", 0) if resume_from else 0
+    folder.write_summary(
+        {
+            "model": cfg.model.name,
+            "data": cfg.data.name,
+            "date": datetime.now(UTC).date().isoformat(),
+            "images": images,
+            "seconds": round(earlier + time.perf_counter() - started, 1),
+            "final": recorder.latest,
+            "parameters": module.parameter_counts(),
+            "environment": environment.describe(str(trainer.precision)),
+            "git": environment.git_state(),
+        }
+    )
+    folder.write_status("done", images=images)
+    log.info(f"done: {folder.name}: look at samples/strip.png and losses.png")
+    return recorder.latest.get("loss_g")
+
+
+def build_loggers(cfg: DictConfig, folder: RunFolder, settings: dict[str, Any]) -> list[Logger]:
+    made = [
+        instantiate(logger)(folder=folder.path, name=folder.path.name, settings=settings)
+        for logger in (cfg.logger or {}).values()
+    ]
+    return [logger for logger in made if logger is not None]
+
+
+def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -> Trainer:
+    """A trainer whose one epoch is the whole stream: progress, resume and intervals are on the image clock."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    precision = cfg.precision
+    if precision == "auto":
+        accelerator = "cuda" if cfg.accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
+        precision = "bf16-mixed" if environment.has_fast_bfloat16(accelerator) else "32-true"
+    return Trainer(
+        accelerator=cfg.accelerator,
+        devices=cfg.devices,
+        precision=precision,
+        max_epochs=1,
+        logger=run_loggers or False,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def compare_sweep(folder: Path) -> None:
+    page = write_comparison(find_runs([folder]), folder)
+    log.info(f"comparison: {page}")
+
+
+if __name__ == "__main__":
+    launch(train, "train", after_sweep=compare_sweep)

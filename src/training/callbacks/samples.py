@@ -1,0 +1,75 @@
+"""Pictures of what the generator makes, always from the same latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from pytorch_lightning import Callback, Trainer
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from src.atomic import atomic_write
+from src.clock import Stream, random_generator
+from src.reporting.figures import GRID_COLUMNS, GRID_PADDING
+
+
+def save_grid(images: Tensor, path: Path, columns: int = GRID_COLUMNS) -> None:
+    """Images (N, C, H, W) in [-1, 1] → one PNG, ``columns`` to a row. C is 1, or 3 and more (the first three)."""
+    grid = make_grid(images[:, :3].float().clamp(-1, 1).add(1).div(2), nrow=columns, padding=GRID_PADDING)
+    pixels = grid.mul(255).add(0.5).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    with atomic_write(path) as file:
+        Image.fromarray(pixels).save(file, format="PNG")
+
+
+class Samples(Callback):
+    """Writes a grid to ``samples/`` at every ``every`` images, the real grid beside them, and a strip over training."""
+
+    def __init__(self, folder: Path, every: int, count: int, real: Tensor, seed: int) -> None:
+        """``real`` (count, C, H, W) in [-1, 1] is what the real grid shows."""
+        self.folder, self.every, self.count, self.real, self.seed = folder, every, count, real, seed
+        self.latents: Tensor | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self.latents = pl_module.latent.sample(self.count, random_generator(self.seed, Stream.SAMPLES))
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_grid(self.real, self.folder / "real.png")
+            for grid in self.grids():
+                if int(grid.stem) > pl_module.clock.images:  # from before a crash: will be drawn again
+                    grid.unlink()
+            if pl_module.clock.images == 0:
+                self.draw(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.is_global_zero and pl_module.clock.crossed(self.every):
+            self.draw(trainer, pl_module)
+
+    def grids(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*.png"))
+
+    def draw(self, trainer: Trainer, module: Any) -> None:
+        images = module.clock.images
+        path = self.folder / f"{images:09d}.png"
+        save_grid(module.sample(self.latents), path)
+        self.draw_strip()
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image("samples", [str(path)], caption=[f"{images:,} images shown"])
+
+    def draw_strip(self) -> None:
+        """The first row of every grid, one below the other."""
+        rows = []
+        for path in self.grids():
+            with Image.open(path) as grid:
+                tile = (grid.width - GRID_PADDING) // GRID_COLUMNS
+                rows.append(grid.crop((0, 0, grid.width, tile)).convert("RGB"))
+        strip = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
+        top = 0
+        for row in rows:
+            strip.paste(row, (0, top))
+            top += row.height
+        with atomic_write(self.folder / "strip.png") as file:
+            strip.save(file, format="PNG")

@@ -1,0 +1,38 @@
+"""Means over a logging interval, kept on the device until someone asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class Meter:
+    """Sums named scalars without waiting for the device; ``means`` reads and resets them."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.steps = 0
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            value = value.detach().float()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.steps += 1
+
+    def stack(self) -> Tensor:
+        """The sums as one vector, in the order of ``self.sums``: a single transfer and a single reduction."""
+        return torch.stack(list(self.sums.values()))
+
+    def means(self, sums: Tensor) -> dict[str, float]:
+        """Means from ``sums`` (as ``stack`` gave, perhaps averaged over ranks); starts the next interval."""
+        means = dict(zip(self.sums, (sums / self.steps).tolist(), strict=True))
+        self.sums, self.steps = {}, 0
+        return means
+
+    def state_dict(self) -> dict[str, object]:
+        return {"sums": self.sums, "steps": self.steps}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.sums, self.steps = dict(state["sums"]), state["steps"]

@@ -1,0 +1,22 @@
+"""Optimizers, with settings checked before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from src.errors import UserError
+
+
+def adam(
+    parameters: Iterable[nn.Parameter], lr: float, beta1: float, beta2: float, eps: float
+) -> torch.optim.Optimizer:
+    """Fused Adam. Raises UserError for values outside their range."""
+    if not lr > 0:
+        raise UserError(f"optim.lr={lr} must be positive: the sources use 1e-4 to 1e-3")
+    for key, beta in (("beta1", beta1), ("beta2", beta2)):
+        if not 0 <= beta < 1:
+            raise UserError(f"optim.{key}={beta} must be at least 0 and less than 1")
+    return torch.optim.Adam(parameters, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)

@@ -1,0 +1,101 @@
+"""Shared fixtures: the command line in this process, in a folder of its own, with the real configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from src import cli
+from src.train import compare_sweep, train
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = (
+    "budget=smoke",
+    "logger=csv",
+    "trainer.threads=1",
+    "model.generator.width=0.25",
+    "model.discriminator.width=0.25",
+)
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder of real data sets; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("DATA_DIR", ROOT.parent / "shared" / "datasets"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data sets in {folder}: set DATA_DIR")
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Decoded data of the tests stays out of the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture
+def compose() -> Iterator[Callable[..., DictConfig]]:
+    """Composes the real training configuration with overrides."""
+    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+        yield lambda *overrides: hydra.compose("train", list(overrides))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line on stderr that begins with ``error:``."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error:")]
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+@pytest.fixture
+def run_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Outcome]]:
+    """``python -m src.train`` with these arguments in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    handlers = logging.root.handlers[:]
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        status = 0
+        try:
+            cli.launch(train, "train", after_sweep=compare_sweep)
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+        out, err = capfd.readouterr()
+        return Outcome(status, out, err)
+
+    yield run
+    logging.root.handlers[:] = handlers
+
+
+@pytest.fixture
+def run_tiny(run_train: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """``run_train`` with networks and budget small enough for seconds."""
+    return lambda *arguments: run_train(*TINY, *arguments)

@@ -1,0 +1,142 @@
+import re
+
+import pytest
+from PIL import Image
+
+from src.compare import main
+from src.reporting import figures
+from src.reporting.compare import count, duration, fixed, significant, write_comparison
+from src.reporting.runs import find_runs
+
+
+@pytest.fixture(autouse=True)
+def small_figures(monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 40)  # a fifth of the pixels a side: quicker
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    """Writes the comparison of everything below tmp_path/runs and returns the page's text."""
+    return lambda: write_comparison(find_runs([tmp_path / "runs"]), tmp_path / "out").read_text(encoding="utf-8")
+
+
+def tables(page):
+    return re.findall(r'<table class="values">.*?</table>', page, re.DOTALL)
+
+
+def cells(row):
+    return [re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+
+
+def test_the_page_needs_no_other_file_and_no_network(make_run, page_of):
+    make_run("a")
+    page = page_of()
+    links = re.findall(r"""(?:src|href|srcset)\s*=\s*["']?([^"'>\s]{0,40})|url\(([^)]*)\)|@import""", page)
+    assert links
+    assert all(link.startswith("data:image/png;base64,") for link, _ in links)
+    assert "<script" not in page
+
+
+def test_a_picture_of_the_comparison_lies_beside_the_page(make_run, page_of, tmp_path):
+    make_run("a")
+    page_of()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["compare.html", "compare.png"]
+    assert Image.open(tmp_path / "out" / "compare.png").format == "PNG"
+
+
+def test_a_failed_run_is_listed_with_its_reason(make_run, page_of):
+    make_run("good")
+    make_run("bad", lr="3e-4", status={"state": "failed", "reason": "loss_g is not a number"})
+    section = page_of().split("Runs that did not finish")[1]
+    assert "dcgan · lr 3e-4" in section
+    assert "loss_g is not a number" in section
+
+
+def test_a_damaged_run_is_listed_and_the_others_are_compared(make_run, page_of):
+    make_run("good")
+    make_run("bad", files={"status.json": "{"})
+    page = page_of()
+    assert "status.json cannot be read" in page.split("Runs that did not finish")[1]
+    assert len(tables(page)) == 1
+
+
+def test_the_page_works_when_all_runs_failed_before_their_first_row(make_run, page_of):
+    nothing = {"summary.json": None, "metrics.csv": None}
+    make_run("a", status={"state": "failed", "reason": "no space left"}, samples=(), rows=0, files=nothing)
+    page = page_of()
+    assert "no space left" in page
+    assert not tables(page)
+
+
+def test_what_a_run_says_is_escaped(make_run, page_of):
+    make_run("a", status={"state": "failed", "reason": "<script>alert('x')</script> & more", "warnings": ["1 < 2"]})
+    page = page_of()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "1 &lt; 2" in page
+
+
+def test_special_characters_in_names_reach_both_files(make_run, page_of):
+    make_run("a", model='"$\\\\frac$ <b>"')
+    assert "&lt;b&gt;" in page_of()
+
+
+def test_runs_of_two_data_sets_are_not_in_one_table(make_run, page_of):
+    make_run("a", model="first", data="cifar10")
+    make_run("b", model="second", data="cells")
+    found = tables(page_of())
+    assert [("first" in table, "second" in table) for table in found] == [(False, True), (True, False)]
+
+
+def test_further_scores_get_their_columns_and_a_missing_one_a_dash(make_run, page_of):
+    make_run("a", scores={"fid": 12.345678})
+    make_run("b", model="enhanced", scores={"mode_score": 4.5})
+    head, *rows = (cells(row) for row in re.findall("<tr>.*?</tr>", tables(page_of())[0], re.DOTALL))
+    shown = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [(row["fid"], row["mode_score"]) for row in shown] == [("12.35", "–"), ("–", "4.500")]
+    assert (shown[0]["images"], shown[0]["loss D"], shown[0]["time"]) == ("2,000", "1.375", "1 h 02 min")
+
+
+def test_24_runs_are_all_shown(make_run, page_of):
+    for i in range(24):
+        make_run(f"run{i}", model=f"m{i // 4}", lr=f"{i % 4 + 1}e-4", samples=(0, 2000))
+    page = page_of()
+    assert page.count('alt="samples of') == 48
+    assert len(re.findall("<tr>", tables(page)[0])) == 25
+
+
+def test_a_single_run_without_samples_and_with_one_row_is_shown(make_run, page_of):
+    make_run("a", samples=(), rows=1)
+    assert "No run has samples." in page_of()
+
+
+def test_a_broken_sample_leaves_its_cell_empty(make_run, page_of):
+    (make_run("a") / "samples" / "000001000.png").write_bytes(b"\x89PNG")
+    assert page_of().count('alt="samples of') == 2
+
+
+def test_the_command_of_a_run_can_be_pasted_into_a_shell(make_run, page_of):
+    make_run("a", overrides=("model.stages=[1, 2]",))
+    command = "python -m src.train model=dcgan optim.lr=2e-4 &#39;model.stages=[1, 2]&#39;"
+    assert command in page_of()
+
+
+def test_the_command_writes_into_the_folder_given(make_run, tmp_path, capsys):
+    make_run("a")
+    assert main([str(tmp_path / "runs")]) == 0
+    assert str(tmp_path / "runs" / "compare.html") in capsys.readouterr().out
+    assert (tmp_path / "runs" / "compare.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["", "nowhere"])
+def test_the_command_says_in_one_line_that_there_are_no_runs(tmp_path, capsys, name):
+    assert main([str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_numbers_are_written_alike():
+    assert [count(50000.0), count(None), fixed(-1.0), fixed(float("nan"))] == ["50,000", "–", "\u22121.000", "nan"]
+    assert [significant(value) for value in (12.345678, 1234.5, 0.0, 1e-9)] == ["12.35", "1,234", "0", "1.000e\u221209"]
+    assert [duration(seconds) for seconds in (42, 725, 11220, None)] == ["42 s", "12 min 05 s", "3 h 07 min", "–"]

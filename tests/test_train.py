@@ -1,0 +1,274 @@
+"""The main job: train, resume, sweep, and say what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import ROOT, TINY
+
+COMMAND = [sys.executable, "-m", "src.train", *TINY, "every.log=32", "every.checkpoint=96"]
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def metrics(run: Path) -> list[list[str]]:
+    """Rows of metrics.csv without the speed, which no two runs share."""
+    with open(run / "metrics.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    speed = rows[0].index("images_per_s")
+    return [row[:speed] + row[speed + 1 :] for row in rows]
+
+
+def assert_same_state(left: object, right: object, key: str = "") -> None:
+    assert type(left) is type(right), key
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), key  # type: ignore[arg-type]
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys(), key  # type: ignore[attr-defined]
+        for name in left:
+            assert_same_state(left[name], right[name], f"{key}.{name}")  # type: ignore[index]
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right), key  # type: ignore[arg-type]
+        for i, (a, b) in enumerate(zip(left, right, strict=True)):  # type: ignore[call-overload]
+            assert_same_state(a, b, f"{key}[{i}]")
+    else:
+        assert left == right, key
+
+
+def assert_same_run(left: Path, right: Path) -> None:
+    """Weights, optimizer moments, curves and pictures are equal to the last bit."""
+    a, b = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (left, right))
+    for key in ("state_dict", "optimizer_states", "images", "meter"):
+        assert_same_state(a[key], b[key], key)
+    assert metrics(left) == metrics(right)
+    pictures = [sorted(p.name for p in (run / "samples").glob("*.png")) for run in (left, right)]
+    assert pictures[0] == pictures[1]
+    for name in pictures[0]:
+        assert (left / "samples" / name).read_bytes() == (right / "samples" / name).read_bytes()
+
+
+def test_no_argument_trains_dcgan_on_phantoms_and_leaves_a_full_run_folder(run_train):
+    outcome = run_train(*TINY)
+    assert outcome.status == 0, outcome.err
+    (run,) = (p for p in Path("outputs").iterdir() if p.is_dir())
+    settings = (run / "config.yaml").read_text()
+    assert "name: dcgan\n" in settings and "name: phantom\n" in settings
+    expected = {"config.yaml", "overrides.json", "metrics.csv", "summary.json", "status.json", "losses.png", "run.log"}
+    assert expected <= {p.name for p in run.iterdir()}
+    assert read_json(run / "status.json")["state"] == "done"
+    summary = read_json(run / "summary.json")
+    assert summary["images"] == 1024 and summary["final"]["loss_d"] > 0
+    assert summary["environment"]["torch"] == torch.__version__
+    grids = sorted((run / "samples").glob("[0-9]*.png"))
+    assert grids[0].name == "000000000.png" and grids[-1].name == "000001024.png"
+    with Image.open(grids[0]) as grid, Image.open(run / "samples" / "real.png") as real:
+        assert grid.size == real.size == (8 * 18 + 2, 8 * 18 + 2)
+    assert (run / "checkpoints" / "000000512.ckpt").exists()
+
+
+def test_training_moves_both_networks_and_the_samples_of_the_same_latents(run_tiny):
+    run_tiny("name=a", "images=512", "optim.lr=1e-2")
+    grids = sorted(Path("outputs/a/samples").glob("[0-9]*.png"))
+    first, last = (np.asarray(Image.open(p)).astype(int) for p in (grids[0], grids[-1]))
+    assert abs(first - last).mean() > 5
+    early, late = (
+        torch.load(f"outputs/a/checkpoints/{name}.ckpt", weights_only=True)["state_dict"]
+        for name in ("000000128", "000000512")
+    )
+    for network in ("generator", "discriminator"):
+        assert any(not torch.equal(early[k], late[k]) for k in early if k.startswith(network) and "weight" in k)
+
+
+def test_a_finished_run_is_not_touched_again(run_tiny):
+    run_tiny("name=a", "images=128")
+    before = {p: p.stat().st_mtime_ns for p in Path("outputs/a").rglob("*") if p.name not in ("run.log", ".lock")}
+    outcome = run_tiny("name=a", "images=128")
+    assert outcome.status == 0 and "finished already: outputs/a" in outcome.err
+    after = {p: p.stat().st_mtime_ns for p in before}
+    assert {p for p in before if before[p] != after[p]} <= {
+        Path("outputs/a/config.yaml"),
+        Path("outputs/a/overrides.json"),
+    }
+
+
+def test_a_finished_run_grows_longer_where_more_images_are_asked(run_tiny):
+    run_tiny("name=a", "images=256", "every.log=64")
+    run_tiny("name=a", "images=512", "every.log=64", "every.sample=256")
+    run_tiny("name=b", "images=512", "every.log=64", "every.sample=256")
+    a, b = (torch.load(f"outputs/{n}/checkpoints/last.ckpt", weights_only=True) for n in "ab")
+    assert_same_state(a["state_dict"], b["state_dict"])
+
+
+def test_force_starts_anew(run_tiny):
+    run_tiny("name=a", "images=128", "seed=1")
+    outcome = run_tiny("name=a", "images=128", "seed=2", "force=true")
+    assert outcome.status == 0 and "seed: 2" in Path("outputs/a/config.yaml").read_text()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_killed_at_random_moments_and_resumed_ends_in_the_same_bits(tmp_path, run_train, precision):
+    arguments = [*COMMAND[3:], f"trainer.precision={precision}"]
+    assert run_train(*arguments, "name=whole").status == 0
+    rng = random.Random()
+    for _ in range(2):
+        process = subprocess.Popen(
+            [*COMMAND, f"trainer.precision={precision}", "name=killed"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        path = tmp_path / "outputs" / "killed" / "metrics.csv"
+        before = path.stat().st_size if path.exists() else 0
+        while process.poll() is None and not (path.exists() and path.stat().st_size > before):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+    assert run_train(*arguments, "name=killed").status == 0
+    assert_same_run(tmp_path / "outputs" / "whole", tmp_path / "outputs" / "killed")
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, run_train):
+    command = [*COMMAND, "images=100_000", "every.keep=null", "name=stopped"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+    )
+    run = tmp_path / "outputs" / "stopped"
+    while process.poll() is None and not (run / "metrics.csv").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command goes on from there" in err and "Traceback" not in err
+    status = read_json(run / "status.json")
+    assert status["state"] == "interrupted"
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["images"] == status["images"] > 0
+
+
+def test_a_sweep_runs_every_combination_and_one_failure_stops_no_other(run_tiny):
+    arguments = ("-m", "model=dcgan,dcgan_transposed", "optim.lr=2e-4,-1", "images=128", "name=sweep")
+    outcome = run_tiny(*arguments)
+    assert outcome.status == 2
+    jobs = {p.name: read_json(p / "status.json") for p in Path("outputs/sweep").iterdir() if p.is_dir()}
+    assert len(jobs) == 4
+    for name, status in jobs.items():
+        if "optim.lr=-1" in name:
+            assert status["state"] == "failed" and "optim.lr=-1" in status["reason"]
+            assert f"failed: outputs/sweep/{name}: optim.lr=-1" in outcome.err
+        else:
+            assert status["state"] == "done"
+    page = Path("outputs/sweep/compare.html").read_text()
+    assert "dcgan_transposed" in page and "must be positive" in page
+    assert Path("outputs/sweep/compare.png").stat().st_size > 10_000
+
+    done = next(p for p in Path("outputs/sweep").iterdir() if p.is_dir() and "optim.lr=-1" not in p.name)
+    before = (done / "metrics.csv").stat().st_mtime_ns
+    assert run_tiny(*arguments).err.count("finished already") == 2
+    assert (done / "metrics.csv").stat().st_mtime_ns == before
+
+
+def test_wandb_gets_the_run_offline_under_an_id_that_stays(run_tiny):
+    run_tiny("name=a", "images=128", "logger=wandb")
+    first = (Path("outputs/a/wandb/id.json")).read_text()
+    assert list(Path("outputs/a/wandb").glob("offline-run-*/*.wandb"))
+    run_tiny("name=a", "images=256", "logger=wandb")
+    assert Path("outputs/a/wandb/id.json").read_text() == first
+
+
+def test_training_goes_on_with_one_warning_where_wandb_fails(run_tiny, monkeypatch):
+    def refuse(**_: object) -> None:
+        raise OSError("no space for W&B")
+
+    monkeypatch.setattr("wandb.init", refuse)
+    outcome = run_tiny("name=a", "images=128", "logger=wandb")
+    assert outcome.status == 0 and outcome.err.count("W&B is off for this run (no space for W&B)") == 1
+    assert read_json(Path("outputs/a/status.json"))["state"] == "done"
+
+
+def test_tensorboard_is_selectable(run_tiny):
+    assert run_tiny("name=a", "images=128", "logger=tensorboard").status == 0
+    assert list(Path("outputs/a").rglob("events.out.tfevents*"))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optim.lrr=1", "optim.lrr is not a setting; did you mean optim.lr?"),
+        ("model=dgan", "model=dgan: there is no such model; did you mean dcgan?"),
+        ("modle=dcgan", "modle is not a setting; did you mean model?"),
+        ("experiment=cifar10_dog_base", "did you mean cifar10_dog_baseline?"),
+        (
+            "model.generator.upsampling=cubic",
+            "model.generator.upsampling=cubic is unknown: choose one of nearest, transposed",
+        ),
+        ("optim.lr=1e-4,2e-4", "add -m to run every combination"),
+        ("optim.lr=-0.1", "optim.lr=-0.1 must be positive"),
+        ("data.resolution=48", "data.resolution=48 is not a power of two of at least 16"),
+        ("batch_size=129", "batch_size=129 is larger than the data set: its training split has 128 images"),
+        ("model.latent.distribution=cauchy", "choose uniform or normal"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_with_its_remedy(run_tiny, override, said):
+    outcome = run_tiny(override)
+    assert outcome.status == 2
+    assert said in outcome.error and "Traceback" not in outcome.err
+    assert not list(Path(".").rglob("*.ckpt"))
+
+
+def test_a_typo_leaves_nothing_behind(run_tiny):
+    run_tiny("-m", "optim.lrr=1,2")
+    assert not Path("outputs").exists()
+
+
+def test_a_folder_of_other_settings_is_refused_and_left_alone(run_tiny):
+    run_tiny("name=a", "images=128")
+    before = {p: p.read_bytes() for p in Path("outputs/a").rglob("*") if p.is_file() and p.name != "run.log"}
+    outcome = run_tiny("name=a", "images=128", "optim.lr=1e-4")
+    assert outcome.status == 2
+    assert "outputs/a holds a run with other settings (optim.lr was 0.0002, now 0.0001)" in outcome.error
+    assert "force=true" in outcome.error
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_a_full_disk_at_a_checkpoint_leaves_the_last_good_one(run_tiny):
+    run_tiny("name=a", "images=128")
+    checkpoint = Path("outputs/a/checkpoints/last.ckpt")
+    good = checkpoint.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        outcome = run_tiny("name=a", "images=256")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert outcome.status == 2
+    assert "could not be written" in outcome.error and "make room on the disk" in outcome.error
+    assert checkpoint.read_bytes() == good
+    assert not list(checkpoint.parent.glob(".*"))
+    assert run_tiny("name=a", "images=256").status == 0
+
+
+def test_cifar_absent_and_offline_names_the_folder_and_the_remedy(run_tiny, monkeypatch):
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", offline)
+    outcome = run_tiny("data=cifar10", "data.root=nowhere")
+    assert outcome.status == 2
+    assert "data.root=nowhere" in outcome.error and "connect to the internet" in outcome.error

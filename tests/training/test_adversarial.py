@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import Trainer
+
+from src.clock import Stream, derive_seed, random_generator
+from src.data.store import Split, Store
+from src.data.stream import BatchStream
+from src.networks.dcgan import Discriminator, Generator
+from src.networks.latent import Latent
+from src.training.adversarial import AdversarialModule, frozen, to_unit_range
+from src.training.losses import BinaryCrossEntropy
+from src.training.meter import Meter
+from src.training.optim import adam
+
+
+def make_module() -> AdversarialModule:
+    torch.manual_seed(0)
+    return AdversarialModule(
+        name="dcgan",
+        generator=Generator(8, 1, 16, width=0.125),
+        discriminator=Discriminator(1, 16, width=0.125),
+        latent=Latent(8, "uniform"),
+        loss=BinaryCrossEntropy(),
+        optimizer=lambda parameters: adam(parameters, 1e-2, 0.5, 0.999, 1e-8),
+        seed=5,
+    )
+
+
+def make_stream(module: AdversarialModule, total: int) -> BatchStream:
+    images = np.random.default_rng(0).integers(0, 256, (16, 1, 16, 16), dtype=np.uint8)
+    return BatchStream(Split(Store(images, np.zeros(16, int), None, {}), np.arange(16)), 4, total, 5, module.clock)
+
+
+def fit(module: AdversarialModule, total: int, precision: str = "32-true") -> None:
+    trainer = Trainer(
+        accelerator="cpu",
+        precision=precision,  # type: ignore[arg-type]
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, make_stream(module, total))
+
+
+def plain_loop(module: AdversarialModule, steps: int, precision: str) -> None:
+    """The algorithm as its paper states it, with nothing reused and nothing cached."""
+    generator, discriminator, loss = module.generator, module.discriminator, module.loss
+    optimizer_d, optimizer_g = module.configure_optimizers()
+    for step, batch in zip(range(steps), make_stream(module, 4 * steps), strict=True):
+        torch.manual_seed(derive_seed(5, Stream.NETWORK, 4 * step, 0))
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed", cache_enabled=False):
+            fake = generator(module.latent.sample(4, random_generator(5, Stream.LATENT, 4 * step)))
+            real_logits, fake_logits = discriminator(to_unit_range(batch["image"])), discriminator(fake.detach())
+            loss_d = loss.discriminator(real_logits, fake_logits)
+        optimizer_d.zero_grad()
+        loss_d.backward()
+        optimizer_d.step()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed", cache_enabled=False):
+            loss_g = loss.generator(discriminator(fake))
+        optimizer_g.zero_grad()
+        loss_g.backward()
+        optimizer_g.step()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_step_equals_the_plain_algorithm(precision):
+    """In bf16 this also shows that no stale low-precision copy of a weight survives its update."""
+    trained, reference = make_module(), make_module()
+    fit(trained, 12, precision)
+    plain_loop(reference, 3, precision)
+    for (name, a), b in zip(trained.named_parameters(), reference.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6), name
+
+
+def test_the_generators_step_computes_no_gradient_of_the_discriminator():
+    discriminator = Discriminator(1, 16, width=0.125)
+    image = torch.randn(2, 1, 16, 16, requires_grad=True)
+    with frozen(discriminator):
+        discriminator(image).sum().backward()
+    assert image.grad is not None and all(p.grad is None for p in discriminator.parameters())
+    assert all(p.requires_grad for p in discriminator.parameters())
+
+
+def test_the_clock_counts_real_images_not_optimizer_steps():
+    module = make_module()
+    fit(module, 12)
+    assert module.clock.images == 12
+
+
+def test_sampling_changes_no_statistics_and_gives_each_latent_its_own_image():
+    module = make_module()
+    latents = module.latent.sample(4, torch.Generator().manual_seed(0))
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    together = module.sample(latents)
+    assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
+    assert torch.allclose(together[1:2], module.sample(latents[1:2]), atol=1e-6)
+    assert module.generator.training
+
+
+def test_a_guessing_discriminator_loses_two_ln_2_and_the_generator_ln_2():
+    zeros = torch.zeros(4)
+    assert BinaryCrossEntropy().discriminator(zeros, zeros).item() == pytest.approx(2 * math.log(2))
+    assert BinaryCrossEntropy().generator(zeros).item() == pytest.approx(math.log(2))
+
+
+def test_the_generator_loss_is_minus_log_of_the_sigmoid():
+    logits = torch.tensor([-3.0, 0.5, 8.0])
+    assert BinaryCrossEntropy().generator(logits).item() == pytest.approx(-F.logsigmoid(logits).mean().item())
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(torch.uint8, 255), (torch.uint16, 65535)])
+def test_stored_pixels_map_onto_minus_one_to_one(dtype, top):
+    pixels = torch.tensor([0, top], dtype=torch.int64).to(dtype).view(1, 1, 1, 2)
+    assert to_unit_range(pixels).flatten().tolist() == [-1.0, 1.0]
+
+
+def test_the_meter_means_over_an_interval_also_across_a_checkpoint():
+    meter = Meter()
+    meter.add({"a": torch.tensor(1.0)})
+    resumed = Meter()
+    resumed.load_state_dict(meter.state_dict())
+    resumed.add({"a": torch.tensor(3.0)})
+    assert resumed.means(resumed.stack()) == {"a": 2.0} and resumed.steps == 0
