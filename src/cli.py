@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | N
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of being printed there
     failures: dict[str, str] = {}
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         sweep_folder = _check_overrides(config_name)
 
@@ -78,8 +80,10 @@ def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | N
     except (UserError, HydraException, OmegaConfBaseException) as problem:
         print(f"error: {_one_line(problem)}", file=sys.stderr)
         raise SystemExit(2) from None
-    if sweep_folder is not None and after_sweep is not None:
-        after_sweep(sweep_folder)
+    if sweep_folder is not None:
+        failures = {**_failed_since(started, sweep_folder), **failures}
+        if after_sweep is not None:
+            after_sweep(sweep_folder)
     for folder, reason in failures.items():
         print(f"error: {reason}" if sweep_folder is None else f"failed: {folder}: {reason}", file=sys.stderr)
     if failures:
@@ -103,6 +107,13 @@ def _run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | N
         folder.unlock()
     failures[folder.name] = reason
     return math.nan
+
+
+def _failed_since(started: str, sweep_folder: Path) -> dict[str, str]:
+    """Failed jobs by folder, also of launchers that run them in other processes."""
+    folders = [RunFolder(path.parent) for path in sorted(sweep_folder.glob("*/status.json"))]
+    statuses = {folder.name: folder.status() for folder in folders}
+    return {name: s["reason"] for name, s in statuses.items() if s["state"] == "failed" and s["updated"] >= started}
 
 
 def _log_to_file(folder: RunFolder, problem: BaseException) -> None:
@@ -143,6 +154,7 @@ def _check_overrides(config_name: str) -> Path | None:
         overrides = _parse(args.overrides)
         first = {o.key_or_group: _choices(o)[0] for o in overrides}
         cfg = _compose(config_name, first.values())
+        _check_types(config_name, overrides)
         for override in overrides:
             for choice in _choices(override)[1:]:
                 _compose(config_name, ({**first, override.key_or_group: choice}).values())
@@ -179,19 +191,41 @@ def _choices(override: Override) -> list[str]:
 
 def _compose(config_name: str, overrides: Iterable[str]) -> DictConfig:
     overrides = list(overrides)
-    plain = [o for o in overrides if not o.startswith("hydra/")]
     try:
-        return hydra.compose(config_name, plain, return_hydra_config=True)
+        return hydra.compose(config_name, overrides, return_hydra_config=True)
     except MissingConfigException as problem:
         group, _, option = (problem.missing_cfg_file or "").rpartition("/")
         raise UserError(
             f"{group}={option}: there is no such {group}; {_nearest(option, problem.options or [])}"
         ) from None
     except HydraException as problem:
-        for override in plain:
-            if message := _unknown_key(config_name, override, plain):
+        for override in overrides:
+            if message := _unknown_key(config_name, override, overrides):
                 raise UserError(message) from None
         raise UserError(_one_line(problem)) from None
+
+
+def _check_types(config_name: str, overrides: Sequence[Override]) -> None:
+    """Raise where a number, or true or false, is overridden with something else."""
+    defaults = _compose(config_name, [c for o in overrides for c in _choices(o)[:1] if _is_group(o.key_or_group)])
+    for override in overrides:
+        default = None if _is_group(override.key_or_group) else OmegaConf.select(defaults, override.key_or_group)
+        for choice in _choices(override):
+            value = _parse([choice])[0].value()
+            if value is None or "${" in str(value):
+                continue
+            if isinstance(default, bool) and not isinstance(value, bool):
+                raise UserError(f"{choice} must be true or false")
+            if _is_number(default) and not _is_number(value):
+                raise UserError(f"{choice} must be a number, as its default {default}")
+
+
+def _is_group(key: str) -> bool:
+    return (CONF / key).is_dir()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _unknown_key(config_name: str, override: str, overrides: Sequence[str]) -> str | None:

@@ -111,13 +111,13 @@ class RunFolder:
     def claim(self, settings: Mapping[str, Any], overrides: list[str]) -> None:
         """Write the settings of a new run, or check that the run here was made by the same.
 
-        A larger number of ``images`` is welcome: it makes the run longer.
+        A larger number of ``images`` is welcome: it makes the run longer. A run that saved nothing is replaced.
 
         Raises:
             FolderTaken: the run here has other settings.
         """
         path = self.path / "config.yaml"
-        if path.exists():
+        if path.exists() and self.last_checkpoint.exists():
             old = {k: v for k, v in self.settings().items() if k not in FREE_SETTINGS}
             new = {k: v for k, v in settings.items() if k not in FREE_SETTINGS}
             if isinstance(old.get("images"), int) and new.get("images", 0) > old["images"]:

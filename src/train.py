@@ -16,12 +16,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from src import environment
 from src.cli import Interrupted, launch
 from src.clock import Stream, derive_seed
 from src.data.base import ImageData
 from src.data.stream import BatchStream
+from src.errors import UserError
 from src.reporting.compare import write_comparison
 from src.reporting.runs import find_runs
 from src.run_folder import RunFolder
@@ -119,19 +121,20 @@ def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -
     if precision == "auto":
         accelerator = "cuda" if cfg.accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
         precision = "bf16-mixed" if environment.has_fast_bfloat16(accelerator) else "32-true"
-    return Trainer(
-        accelerator=cfg.accelerator,
-        devices=cfg.devices,
-        precision=precision,
-        max_epochs=1,
-        logger=run_loggers or False,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    try:
+        return Trainer(
+            accelerator=cfg.accelerator,
+            precision=precision,
+            max_epochs=1,
+            logger=run_loggers or False,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ValueError) as problem:
+        raise UserError(f"trainer.accelerator={cfg.accelerator}, trainer.precision={precision}: {problem}") from problem
 
 
 def compare_sweep(folder: Path) -> None:

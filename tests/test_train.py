@@ -184,6 +184,14 @@ def test_a_sweep_runs_every_combination_and_one_failure_stops_no_other(run_tiny)
     assert (done / "metrics.csv").stat().st_mtime_ns == before
 
 
+def test_jobs_in_processes_of_their_own_end_in_the_same_page_and_failures(tmp_path):
+    command = [*COMMAND, "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optim.lr=2e-4,-1", "images=64"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, "name=sweep"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("failed: outputs/sweep/") == 1, done.stderr
+    assert (tmp_path / "outputs/sweep/compare.html").exists()
+
+
 def test_wandb_gets_the_run_offline_under_an_id_that_stays(run_tiny):
     run_tiny("name=a", "images=128", "logger=wandb")
     first = (Path("outputs/a/wandb/id.json")).read_text()
@@ -218,6 +226,10 @@ def test_tensorboard_is_selectable(run_tiny):
             "model.generator.upsampling=cubic",
             "model.generator.upsampling=cubic is unknown: choose one of nearest, transposed",
         ),
+        ("optim.lr=abc", "optim.lr=abc must be a number, as its default 0.0002"),
+        ("force=1", "force=1 must be true or false"),
+        ("images=-5", "images=-5 must be at least 1"),
+        ("batch_size=0", "batch_size=0 must be at least 1"),
         ("optim.lr=1e-4,2e-4", "add -m to run every combination"),
         ("optim.lr=-0.1", "optim.lr=-0.1 must be positive"),
         ("data.resolution=48", "data.resolution=48 is not a power of two of at least 16"),
@@ -247,6 +259,11 @@ def test_a_folder_of_other_settings_is_refused_and_left_alone(run_tiny):
     assert {p: p.read_bytes() for p in before} == before
 
 
+def test_a_run_that_saved_nothing_is_replaced(run_tiny):
+    assert run_tiny("name=a", "images=128", "batch_size=1000").status == 2
+    assert run_tiny("name=a", "images=128").status == 0
+
+
 def test_a_full_disk_at_a_checkpoint_leaves_the_last_good_one(run_tiny):
     run_tiny("name=a", "images=128")
     checkpoint = Path("outputs/a/checkpoints/last.ckpt")
@@ -272,3 +289,47 @@ def test_cifar_absent_and_offline_names_the_folder_and_the_remedy(run_tiny, monk
     outcome = run_tiny("data=cifar10", "data.root=nowhere")
     assert outcome.status == 2
     assert "data.root=nowhere" in outcome.error and "connect to the internet" in outcome.error
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A user's folder: 40 good images, one cut short and one empty."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 255, (24, 20), dtype=np.uint8)).save(folder / f"{i:02d}.png")
+    (folder / "cut.png").write_bytes((folder / "00.png").read_bytes()[:200])
+    (folder / "empty.png").touch()
+    return folder
+
+
+@pytest.mark.parametrize(("bad", "other"), [("cut.png", "empty.png"), ("empty.png", "cut.png")])
+def test_a_bad_file_is_named_and_leaves_no_store_behind(run_tiny, images, cache, bad, other):
+    (images / other).unlink()
+    stores = set(cache.rglob("*"))
+    outcome = run_tiny("data=folder", "data.root=images", "name=a")
+    assert outcome.status == 2
+    assert f"images/{bad}" in outcome.error and "data.on_error=skip" in outcome.error
+    assert set(cache.rglob("*")) == stores
+
+
+def test_bad_files_can_be_skipped_and_are_counted(run_tiny, images):
+    outcome = run_tiny("data=folder", "data.root=images", "data.on_error=skip", "batch_size=16", "images=64", "name=a")
+    assert outcome.status == 0, outcome.err
+    assert "2 of 42 images left out" in outcome.err and "padded with black" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ((), "data.root is missing"),
+        (("data.root=nothing-here",), "nothing-here"),
+        (("data.root=empty",), "empty"),
+        (("data.root=images", "data.mask_folders={lesion: masks}"), "masks"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_one_line_with_its_remedy(run_tiny, images, overrides, said):
+    (images.parent / "empty").mkdir()
+    outcome = run_tiny("data=folder", *overrides)
+    assert outcome.status == 2 and said in outcome.error and "Traceback" not in outcome.err

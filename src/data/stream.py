@@ -25,8 +25,9 @@ class BatchStream:
     def __init__(
         self, split: Split, batch_size: int, total: int, seed: int, clock: Clock, rank: int = 0, world_size: int = 1
     ) -> None:
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size} must be at least 1")
+        for key, value in (("batch_size", batch_size), ("images", total)):
+            if value < 1:
+                raise UserError(f"{key}={value} must be at least 1")
         if batch_size > len(split):
             raise UserError(
                 f"batch_size={batch_size} is larger than the data set: its training split has {len(split)} images; "

@@ -8,12 +8,16 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from src.metrics.diversity import WINDOW, mean_pairwise_ssim
 from src.reporting import figures
 from src.reporting.runs import (
     MISSING,
@@ -31,6 +35,7 @@ CELL = 150  # CSS pixels of a sample on a wide screen, at most
 LARGEST = 400  # pixels a side that a sample is embedded with, at most
 LINE = 2  # CSS pixels that a line of the legend is wide
 VALUES = {"loss_d": "loss D", "loss_g": "loss G", "d_real": "D(x)", "d_fake": "D(G(z))"}
+SIMILARITY = ("SSIM between samples", "between real")
 NO_SCORES = {"images", "images_per_s", "lr", *VALUES}  # numbers of a run that have their own column, or none
 
 
@@ -136,7 +141,7 @@ def _table(runs: Sequence[Run]) -> dict[str, Any]:
     labels = label_parts(runs)
     named = any(label[-1] == run.folder.name for run, label in zip(runs, labels, strict=True))
     words = ["lr", *(key.rpartition(".")[2] for key in keys), *(["folder"] if named else [])]
-    numbers = ["images", *VALUES.values(), "sd of loss D", "sd of loss G", *scores, "images/s", "time"]
+    numbers = ["images", *VALUES.values(), "sd of loss D", "sd of loss G", *SIMILARITY, *scores, "images/s", "time"]
     rows = [
         {
             "model": run.model,
@@ -146,6 +151,7 @@ def _table(runs: Sequence[Run]) -> dict[str, Any]:
                 *(fixed(run.final.get(column)) for column in VALUES),
                 fixed(run.variability("loss_d")),
                 fixed(run.variability("loss_g")),
+                *(fixed(similarity(path)) for path in (last_sample(run), run.real)),
                 *(significant(run.final.get(score)) for score in scores),
                 significant(run.speed),
                 duration(run.summary.get("seconds")),
@@ -155,6 +161,22 @@ def _table(runs: Sequence[Run]) -> dict[str, Any]:
         for run in runs
     ]
     return {"words": words, "numbers": numbers, "rows": rows}
+
+
+def last_sample(run: Run) -> Path | None:
+    return list(run.samples.values())[-1] if run.samples else None
+
+
+@lru_cache
+def similarity(grid: Path | None) -> float | None:
+    """Mean pairwise SSIM between the images of a sample grid; None where it cannot be computed."""
+    try:
+        tiles = figures.grid_tiles(grid) if grid else np.empty(0)
+    except (OSError, ValueError):
+        return None
+    if len(tiles) < 2 or tiles.shape[1] < WINDOW:
+        return None
+    return mean_pairwise_ssim(torch.from_numpy(tiles.copy()).permute(0, 3, 1, 2).float() / 255)
 
 
 def _origin(run: Run) -> dict[str, str]:

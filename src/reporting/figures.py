@@ -74,6 +74,20 @@ def crop_grid(path: Path, tiles: int) -> Image.Image:
         return picture.convert("RGB").crop((GRID_PADDING, GRID_PADDING, right, bottom))
 
 
+def grid_tiles(path: Path) -> np.ndarray:
+    """The images of a sample grid, (N, H, W, 3) uint8. Raises as ``crop_grid``."""
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    step, rest = divmod(pixels.shape[1] - GRID_PADDING, GRID_COLUMNS)
+    if rest or step <= GRID_PADDING:
+        raise ValueError(f"{path}: a picture {pixels.shape[1]} px wide is no grid of {GRID_COLUMNS} tiles a row")
+    inner = pixels[GRID_PADDING:, GRID_PADDING:]
+    rows = inner.shape[0] // step
+    tiles = inner[: rows * step].reshape(rows, step, GRID_COLUMNS, step, 3).swapaxes(1, 2)
+    tiles = tiles.reshape(-1, step, step, 3)[:, :-GRID_PADDING, :-GRID_PADDING]
+    return tiles[tiles.any(axis=(1, 2, 3))]  # the last row's unused places are black
+
+
 def try_crop(path: Path | None, tiles: int = TILES) -> Image.Image | None:
     """``crop_grid``, or None where there is no such picture or it cannot be used (half written, another layout)."""
     try:

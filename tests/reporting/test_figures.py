@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from src.reporting.figures import crop_grid, run_style, save_losses, try_crop
+from src.reporting.figures import crop_grid, grid_tiles, run_style, save_losses, try_crop
+from src.training.callbacks.samples import save_grid
 from tests.reporting.conftest import draw_grid
 
 
@@ -47,3 +49,9 @@ def test_losses_that_are_not_finite_are_left_out(tmp_path):
 
 def test_24_runs_have_24_styles():
     assert len({run_style(i) for i in range(24)}) == 24
+
+
+def test_the_tiles_of_a_grid_are_the_images_it_was_made_of(tmp_path):
+    images = torch.randint(1, 256, (11, 3, 16, 16), dtype=torch.uint8)
+    save_grid(images.float() / 127.5 - 1, tmp_path / "grid.png")
+    assert np.array_equal(grid_tiles(tmp_path / "grid.png"), images.permute(0, 2, 3, 1).numpy())

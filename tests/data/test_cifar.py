@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.data.cifar import CLASSES, CifarData
+from src.errors import UserError
+
+
+def write_cifar(root: Path, per_batch: int = 20) -> np.ndarray:
+    """A small copy in the original layout; returns the labels of the training images."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    labels = []
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        batch = rng.integers(0, 10, per_batch).tolist()
+        # Every pixel of an image is its label, so that images can be told from labels.
+        data = np.repeat(np.array(batch, np.uint8)[:, None], 3072, axis=1)
+        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": batch}))
+        labels += batch if name != "test_batch" else []
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CLASSES)}))
+    return np.array(labels)
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., CifarData]:
+    def make(*classes: str, **options: object) -> CifarData:
+        settings: dict = {"channels": 3, "resolution": 32, "verify": False, **options}
+        root, cache = str(tmp_path), str(tmp_path / "cache")
+        return CifarData(name="cifar10", root=root, classes=classes or CLASSES, cache=cache, **settings)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def accept_made_up_meta(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: "meta" in str(path))
+
+
+def test_a_class_is_all_its_images_and_no_other(tmp_path, load):
+    labels = write_cifar(tmp_path)
+    data = load("dog")
+    data.prepare()
+    train = data.split("train")
+    batch = train.gather(np.arange(len(train)))
+    assert len(train) == (labels == CLASSES.index("dog")).sum()
+    assert (batch["image"] == CLASSES.index("dog")).all() and (batch["label"] == 0).all()
+
+
+def test_labels_count_in_the_order_of_the_classes_asked_for(tmp_path, load):
+    write_cifar(tmp_path)
+    data = load("truck", "cat")
+    data.prepare()
+    train = data.split("train")
+    batch = train.gather(np.arange(len(train)))
+    pixels = batch["image"][:, 0, 0, 0]
+    assert ((pixels == CLASSES.index("cat")) == (batch["label"] == 1)).all() and set(batch["label"].tolist()) == {0, 1}
+
+
+def test_the_second_visit_decodes_nothing(tmp_path, load, monkeypatch):
+    write_cifar(tmp_path)
+    load("dog").prepare()
+    monkeypatch.setattr(CifarData, "_build", lambda *_: pytest.fail("decoded again"))
+    load("dog").prepare()
+
+
+def test_a_copy_that_is_not_the_original_is_refused_unless_accepted(tmp_path, load):
+    write_cifar(tmp_path)
+    with pytest.raises(UserError, match=r"is not the original .*data\.verify=false"):
+        load("dog", verify=True).prepare()
+
+
+def test_an_unknown_class_is_refused(load):
+    with pytest.raises(UserError, match="CIFAR-10 has only airplane"):
+        load("dogs")
+
+
+def test_another_resolution_is_refused(load):
+    with pytest.raises(UserError, match=r"data\.resolution=64"):
+        load("dog", resolution=64)
+
+
+def test_the_real_subset_is_read(datasets, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    data = CifarData("cifar10", str(datasets), CLASSES, 3, 32, verify=False, cache=str(tmp_path))
+    data.prepare()
+    assert (len(data.split("train")), len(data.split("test"))) == (8380, 1017)
+    image = data.split("train").gather(np.arange(1))["image"]
+    assert image.shape == (1, 3, 32, 32) and image.float().std() > 10

@@ -1,0 +1,92 @@
+"""The configuration itself: everything composes, states its sources' numbers and explains its keys."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from src.cli import CONF, run_name
+from src.networks.upsampling import UpsampleConv2d
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def test_every_setting_is_explained_in_its_line():
+    unexplained = []
+    for path in sorted(CONF.rglob("*.yaml")):
+        if path.parent.name == "experiment":
+            continue  # states only what differs; its header says why
+        hydra_section = False
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if re.match(r"\S", line):
+                hydra_section = line.startswith("hydra:")
+            setting = re.match(r"\s*[\w.]+: *(?!\$\{(model|data)\.)[^\s#]", line)
+            plain = re.match(r"\s*(_target_|_partial_|name|- )", line)
+            if setting and not plain and "#" not in line and not hydra_section:
+                inherited = re.search(r"^defaults:", path.read_text(), re.M) and path.name != "train.yaml"
+                if not inherited:
+                    unexplained.append(f"{path.relative_to(CONF)}:{number}: {line}")
+    assert not unexplained, "\n".join(unexplained)
+
+
+@pytest.mark.parametrize("budget", options("budget"))
+@pytest.mark.parametrize("data", ["phantom", "cifar10", "cifar10_dog"])
+@pytest.mark.parametrize("model", options("model"))
+def test_every_model_composes_with_every_data_set_and_budget(compose, model, data, budget):
+    cfg = compose(f"model={model}", f"data={data}", f"budget={budget}")
+    OmegaConf.to_container(cfg, resolve=True)
+    module = instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=0)
+    assert module.generator.to_image.out_channels == cfg.data.channels
+
+
+@pytest.mark.parametrize("budget", options("budget"))
+def test_a_budget_overrides_sizes_and_images_shown_and_nothing_else(budget):
+    settings = OmegaConf.load(CONF / "budget" / f"{budget}.yaml")
+    assert set(settings) == {"images", "resolution", "phantoms"}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "model", "lr"),
+    [("baseline", "dcgan", 1e-4), ("lr2e-4", "dcgan_transposed", 2e-4), ("lr3e-4", "dcgan_transposed", 3e-4)],
+)
+def test_the_experiments_are_as_their_source_states_them(compose, experiment, model, lr):
+    cfg = compose(f"experiment=cifar10_dog_{experiment}")
+    assert cfg.images == 800 * 100 * 32  # 800 epochs, which its figures count as 100 updates of 32 images each
+    assert (cfg.batch_size, cfg.data.name, cfg.data.classes) == (32, "cifar10_dog", ["dog"])
+    assert (cfg.model.name, cfg.optim.lr, cfg.model.latent.distribution) == (model, lr, "uniform")
+    assert (cfg.optim.beta1, cfg.optim.beta2, cfg.model.discriminator.dropout) == (0.5, 0.999, 0.3)
+
+
+def test_a_budget_on_the_command_line_shortens_an_experiment(compose):
+    assert compose("experiment=cifar10_dog_lr3e-4", "budget=smoke").images == 1024
+
+
+def test_the_two_architectures_differ_in_upsampling_and_activation_alone(compose):
+    left, right = (OmegaConf.to_container(compose(f"model={m}").model) for m in ("dcgan", "dcgan_transposed"))
+    assert isinstance(left, dict) and isinstance(right, dict)
+    assert left["generator"].pop("upsampling") != right["generator"].pop("upsampling")
+    assert left["generator"].pop("activation") != right["generator"].pop("activation")
+    assert left.pop("name") != right.pop("name")
+    assert left == right
+
+
+def test_the_sources_two_changes_can_be_made_one_at_a_time(compose):
+    cfg = compose("model=dcgan", "model.generator.activation=leaky_relu")
+    generator = instantiate(cfg.model.generator)
+    assert any(isinstance(m, UpsampleConv2d) for m in generator.modules())
+
+
+def test_a_run_is_named_by_what_was_asked_in_any_order():
+    asked = ["optim.lr=2e-4", "model=dcgan", "data.root=/a b/c", "force=true", "logger=csv", "logger.wandb.mode=online"]
+    assert run_name(None, asked) == run_name(None, asked[::-1]) == "model=dcgan,data.root=-a-b-c,optim.lr=2e-4"
+    assert run_name("mine", asked) == "mine" and run_name(None, []) == "default"
+
+
+def test_a_long_name_stays_within_what_file_systems_allow_and_apart():
+    names = {run_name(None, [f"data.root={'x' * 300}{i}"]) for i in range(2)}
+    assert len(names) == 2 and all(len(name) < 200 for name in names)
