@@ -33,6 +33,7 @@ from src.training.adversarial import AdversarialModule, frozen, to_unit_range
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
 from src.training.divergence import DivergenceMonitor
+from src.training.schedule import FixedSchedule
 
 WARM_UP = 3  # steps before the clock starts
 STEPS = {32: 40, 128: 8}  # timed steps a round, by batch size
@@ -100,11 +101,12 @@ def project(split: Split, batch_size: int, cfg: DictConfig) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = RunFolder(Path(name))
         module, watch = make_module(cfg), Stopwatch()
+        module.schedule = schedule(batch_size)
         recorder = Recorder(folder, LOG_EVERY * batch_size, 10**9, DivergenceMonitor(10**9))
         progress = ProgressReport(10**9, LOG_EVERY * batch_size, recorder, live=False)
         trainer = build_trainer(cfg.trainer, [recorder, progress, watch], [])
         total = (WARM_UP + STEPS[batch_size]) * batch_size
-        trainer.fit(module, BatchStream(split, batch_size, total, 0, module.clock))
+        trainer.fit(module, BatchStream(split, schedule(batch_size), total, 0, module.clock))
         return STEPS[batch_size] * batch_size / (watch.ended - watch.started)
 
 
@@ -114,7 +116,11 @@ def make_module(cfg: DictConfig) -> AdversarialModule:
 
 
 def stream(split: Split, batch_size: int) -> BatchStream:
-    return BatchStream(split, batch_size, (WARM_UP + STEPS[batch_size]) * batch_size, 0, Clock())
+    return BatchStream(split, schedule(batch_size), (WARM_UP + STEPS[batch_size]) * batch_size, 0, Clock())
+
+
+def schedule(batch_size: int) -> FixedSchedule:
+    return FixedSchedule(32, batch_size, 2e-4, 10**9)
 
 
 def main() -> None:

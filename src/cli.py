@@ -25,11 +25,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src import processes
 from src.errors import UserError
 from src.run_folder import FREE_SETTINGS, FolderTaken, RunFolder
 
 log = logging.getLogger(__name__)
 CONF = Path(__file__).resolve().parents[1] / "conf"
+INTERRUPTED = 130  # exit status after Ctrl-C
 LONGEST_NAME = 150  # characters of a folder name, below the 255 bytes that file systems allow
 
 Task = Callable[[DictConfig, RunFolder], float | None]
@@ -56,6 +58,14 @@ def share(total: int, parts: int) -> int:
     return max(1, round(total / parts))
 
 
+def phase_share(total: int, start: int, final: int) -> int:
+    """Images of each phase where growing from ``start`` to ``final`` px in equal phases, and two for the last."""
+    return max(1, total // (2 * round(math.log2(final / start)) + 2))
+
+
+OmegaConf.register_new_resolver("phase_share", phase_share, replace=True)
+# Enhanced-GAN attends before its 256 px block, or before the last one of a run that stops below.
+OmegaConf.register_new_resolver("attention_resolution", lambda resolution: min(256, resolution), replace=True)
 OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
 OmegaConf.register_new_resolver("share", share, replace=True)
 
@@ -76,7 +86,7 @@ def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | N
 
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except Interrupted:
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     except (UserError, HydraException, OmegaConfBaseException) as problem:
         print(f"error: {_one_line(problem)}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -84,18 +94,22 @@ def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | N
         failures = {**_failed_since(started, sweep_folder), **failures}
         if after_sweep is not None:
             after_sweep(sweep_folder)
-    for folder, reason in failures.items():
+    for folder, reason in failures.items() if not processes.is_child() else ():  # its parent reports
         print(f"error: {reason}" if sweep_folder is None else f"failed: {folder}: {reason}", file=sys.stderr)
     if failures:
         raise SystemExit(2)
 
 
 def _run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | None:
-    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir), writable=processes.rank() == 0)
+    if not folder.writable:
+        logging.disable(logging.WARNING)  # one voice is enough
     try:
         folder.lock()
         if cfg.force:
             folder.clear()
+        if cfg.trainer.devices > 1 and not processes.is_child():
+            return _run_in_processes(cfg, folder, failures)
         return task(cfg, folder)
     except FolderTaken as problem:
         reason = str(problem)
@@ -105,8 +119,21 @@ def _run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | N
         _log_to_file(folder, problem)
     finally:
         folder.unlock()
+        folder.remove_if_unused()
     failures[folder.name] = reason
     return math.nan
+
+
+def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, str]) -> float | None:
+    folder.unlock()  # the first of the processes holds it from here on
+    status = processes.run_on_devices(cfg.trainer.devices, HydraConfig.get().overrides.task, folder.path)
+    if status == INTERRUPTED:
+        raise Interrupted
+    if status:
+        reason = folder.status().get("reason") or f"one of its processes ended with exit status {status}"
+        failures[folder.name] = reason
+        return math.nan
+    return None
 
 
 def _failed_since(started: str, sweep_folder: Path) -> dict[str, str]:

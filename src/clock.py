@@ -17,6 +17,7 @@ class Stream(IntEnum):
     NETWORK = 2  # dropout and other noise inside the networks
     SAMPLES = 3  # the latents shown in every sample grid
     INITIALISATION = 4
+    PENALTY = 5  # where between a real and a fake image the critic's gradient is taken
 
 
 def derive_seed(seed: int, stream: Stream, *position: int) -> int:

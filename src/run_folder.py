@@ -18,7 +18,7 @@ from src.atomic import write_atomically
 from src.errors import UserError
 
 # Top-level settings that may differ between two visits to a run: they do not change what is trained.
-FREE_SETTINGS = ("divergence_patience", "every", "force", "logger", "name", "paths", "progress")
+FREE_SETTINGS = ("divergence_patience", "dry_run", "every", "force", "logger", "name", "paths", "progress")
 
 
 class FolderTaken(UserError):
@@ -72,9 +72,18 @@ def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] 
     return None if old == new else (key, old, new)
 
 
+def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide what is trained; ``images`` alone says for how long."""
+    kept = {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
+    model = kept["model"]
+    return {**kept, "model": {**model, "schedule": {k: v for k, v in model["schedule"].items() if k != "total"}}}
+
+
 class RunFolder:
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    """Writes are left out where ``writable`` is false: in all processes of a distributed job but the first."""
+
+    def __init__(self, path: Path, writable: bool = True) -> None:
+        self.path, self.writable = path, writable
         here = Path.cwd()
         self.name = str(path.relative_to(here) if path.is_relative_to(here) else path)  # for messages
         self.metrics = MetricsFile(path / "metrics.csv")
@@ -88,6 +97,8 @@ class RunFolder:
 
     def lock(self) -> None:
         """Hold the folder for this process; the system lets go of it when the process ends, however it ends."""
+        if not self.writable:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.path / ".lock", "w")  # noqa: SIM115  held until the process ends
         try:
@@ -102,8 +113,21 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
+    def remove_if_unused(self) -> None:
+        """Delete the folder where nothing was written to it but an empty log."""
+        if not self.writable:
+            return
+        if {path.name for path in self.path.iterdir()} <= {".lock", "run.log"} and not self._log_has_text():
+            shutil.rmtree(self.path)
+
+    def _log_has_text(self) -> bool:
+        log = self.path / "run.log"
+        return log.exists() and log.stat().st_size > 0
+
     def clear(self) -> None:
         """Delete what an earlier run left here."""
+        if not self.writable:
+            return
         for path in self.path.iterdir():
             if path.name not in (".lock", "run.log"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -116,11 +140,12 @@ class RunFolder:
         Raises:
             FolderTaken: the run here has other settings.
         """
+        if not self.writable:
+            return
         path = self.path / "config.yaml"
         if path.exists() and self.last_checkpoint.exists():
-            old = {k: v for k, v in self.settings().items() if k not in FREE_SETTINGS}
-            new = {k: v for k, v in settings.items() if k not in FREE_SETTINGS}
-            if isinstance(old.get("images"), int) and new.get("images", 0) > old["images"]:
+            old, new = identity(self.settings()), identity(settings)
+            if new["images"] > old["images"]:
                 old["images"] = new["images"]
             if found := first_difference(old, new):
                 key, was, now = found
@@ -140,6 +165,8 @@ class RunFolder:
 
     def write_status(self, state: str, reason: str | None = None, images: int | None = None) -> None:
         """State is running, done, interrupted or failed; images shown and warnings stay unless given anew."""
+        if not self.writable:
+            return
         old = self.status()
         status = {
             "state": state,
@@ -151,6 +178,8 @@ class RunFolder:
         write_atomically(self.path / "status.json", json.dumps(status, indent=1))
 
     def warn(self, warning: str) -> None:
+        if not self.writable:
+            return
         status = self.status()
         status["warnings"] = [*status.get("warnings", []), warning]
         write_atomically(self.path / "status.json", json.dumps(status, indent=1))
@@ -160,4 +189,5 @@ class RunFolder:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        write_atomically(self.path / "summary.json", json.dumps(summary, indent=1))
+        if self.writable:
+            write_atomically(self.path / "summary.json", json.dumps(summary, indent=1))

@@ -17,11 +17,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from rich.console import Console
 
-from src import environment
+from src import environment, processes
 from src.cli import Interrupted, launch
 from src.clock import Stream, derive_seed
 from src.data.base import ImageData
+from src.data.store import Split
 from src.data.stream import BatchStream
 from src.errors import UserError
 from src.reporting.compare import write_comparison
@@ -36,6 +38,8 @@ from src.training.callbacks.recorder import Recorder
 from src.training.callbacks.samples import Samples
 from src.training.checkpoint_io import AtomicCheckpointIO
 from src.training.divergence import DivergenceMonitor
+from src.training.dry_run import as_table, estimate
+from src.training.strategy import GradientAveragingStrategy
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,9 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     data.prepare()
     with open_dict(cfg):
         cfg.data.update(data.description.as_config())
+    if cfg.dry_run:
+        print_dry_run(cfg, data.split("train"))
+        return None
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     folder.claim(settings, list(HydraConfig.get().overrides.task))
     status = folder.status()
@@ -53,14 +60,15 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         log.info(f"finished already: {folder.name} (force=true trains it anew)")
         return None
 
-    torch.set_num_threads(cfg.trainer.threads or torch.get_num_threads())
-    torch.manual_seed(derive_seed(cfg.seed, Stream.INITIALISATION))
-    module: AdversarialModule = instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=cfg.seed)
+    module = build_module(cfg)
     split = data.split("train")
-    stream = BatchStream(split, cfg.batch_size, cfg.images, cfg.seed, module.clock)
+    stream = BatchStream(
+        split, module.schedule, cfg.images, cfg.seed, module.clock, processes.rank(), cfg.trainer.devices
+    )
 
     real = to_unit_range(split.gather(np.arange(min(cfg.samples, len(split))))["image"])
-    recorder = Recorder(folder, cfg.every.log, cfg.every.sample, DivergenceMonitor(cfg.divergence_patience))
+    monitor = DivergenceMonitor(cfg.divergence_patience if module.loss.gives_probabilities else None)
+    recorder = Recorder(folder, cfg.every.log, cfg.every.sample, monitor)
     interruption = Interruption()
     callbacks = [
         recorder,
@@ -104,7 +112,21 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     return recorder.latest.get("loss_g")
 
 
+def print_dry_run(cfg: DictConfig, split: Split) -> None:
+    module = build_module(cfg)
+    estimates = list(estimate(module, split, lambda callbacks: build_trainer(cfg.trainer, callbacks, [])))
+    Console().print(as_table(estimates))
+
+
+def build_module(cfg: DictConfig) -> AdversarialModule:
+    torch.set_num_threads(cfg.trainer.threads or torch.get_num_threads())
+    torch.manual_seed(derive_seed(cfg.seed, Stream.INITIALISATION))
+    return instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=cfg.seed)
+
+
 def build_loggers(cfg: DictConfig, folder: RunFolder, settings: dict[str, Any]) -> list[Logger]:
+    if processes.rank() > 0:
+        return []
     made = [
         instantiate(logger)(folder=folder.path, name=folder.path.name, settings=settings)
         for logger in (cfg.logger or {}).values()
@@ -124,6 +146,8 @@ def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -
     try:
         return Trainer(
             accelerator=cfg.accelerator,
+            devices=cfg.devices,
+            strategy=GradientAveragingStrategy() if cfg.devices > 1 else "auto",
             precision=precision,
             max_epochs=1,
             logger=run_loggers or False,
@@ -132,6 +156,7 @@ def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            use_distributed_sampler=False,
         )
     except (MisconfigurationException, ValueError) as problem:
         raise UserError(f"trainer.accelerator={cfg.accelerator}, trainer.precision={precision}: {problem}") from problem

@@ -18,13 +18,8 @@ from src import cli
 from src.train import compare_sweep, train
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = (
-    "budget=smoke",
-    "logger=csv",
-    "trainer.threads=1",
-    "model.generator.width=0.25",
-    "model.discriminator.width=0.25",
-)
+SMALL = ("budget=smoke", "logger=csv", "trainer.threads=1")
+TINY = (*SMALL, "model.generator.width=0.25", "model.discriminator.width=0.25")  # for the DCGANs
 
 
 @pytest.fixture(scope="session")

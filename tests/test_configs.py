@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -25,7 +26,7 @@ def test_every_setting_is_explained_in_its_line():
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if re.match(r"\S", line):
                 hydra_section = line.startswith("hydra:")
-            setting = re.match(r"\s*[\w.]+: *(?!\$\{(model|data)\.)[^\s#]", line)
+            setting = re.match(r"\s*[\w.]+: *(?!\$\{[\w.]+\}$)[^\s#]", line)
             plain = re.match(r"\s*(_target_|_partial_|name|- )", line)
             if setting and not plain and "#" not in line and not hydra_section:
                 inherited = re.search(r"^defaults:", path.read_text(), re.M) and path.name != "train.yaml"
@@ -41,13 +42,14 @@ def test_every_model_composes_with_every_data_set_and_budget(compose, model, dat
     cfg = compose(f"model={model}", f"data={data}", f"budget={budget}")
     OmegaConf.to_container(cfg, resolve=True)
     module = instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=0)
-    assert module.generator.to_image.out_channels == cfg.data.channels
+    images = module.sample(module.latent.sample(2, torch.Generator().manual_seed(0)))
+    assert images.shape == (2, cfg.data.channels, cfg.data.resolution, cfg.data.resolution)
 
 
 @pytest.mark.parametrize("budget", options("budget"))
 def test_a_budget_overrides_sizes_and_images_shown_and_nothing_else(budget):
     settings = OmegaConf.load(CONF / "budget" / f"{budget}.yaml")
-    assert set(settings) == {"images", "resolution", "phantoms"}
+    assert set(settings) == {"images", "resolution", "phantoms", "width"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +19,10 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, SMALL, TINY
 
-COMMAND = [sys.executable, "-m", "src.train", *TINY, "every.log=32", "every.checkpoint=96"]
+TRAIN = [sys.executable, "-m", "src.train"]
+COMMAND = [*TRAIN, *TINY, "every.log=32", "every.checkpoint=96"]
 
 
 def read_json(path: Path) -> dict:
@@ -121,14 +123,21 @@ def test_force_starts_anew(run_tiny):
     assert outcome.status == 0 and "seed: 2" in Path("outputs/a/config.yaml").read_text()
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_killed_at_random_moments_and_resumed_ends_in_the_same_bits(tmp_path, run_train, precision):
-    arguments = [*COMMAND[3:], f"trainer.precision={precision}"]
+@pytest.mark.parametrize(
+    "asked",
+    [
+        (*TINY, "trainer.precision=32-true"),
+        (*TINY, "trainer.precision=bf16-mixed"),
+        (*SMALL, "model=enhanced", "images=768"),
+    ],
+)
+def test_killed_at_random_moments_and_resumed_ends_in_the_same_bits(tmp_path, run_train, asked):
+    arguments = [*asked, "every.log=32", "every.checkpoint=96"]
     assert run_train(*arguments, "name=whole").status == 0
     rng = random.Random()
     for _ in range(2):
         process = subprocess.Popen(
-            [*COMMAND, f"trainer.precision={precision}", "name=killed"],
+            [*TRAIN, *arguments, "name=killed"],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.DEVNULL,
@@ -143,6 +152,19 @@ def test_killed_at_random_moments_and_resumed_ends_in_the_same_bits(tmp_path, ru
         process.wait()
     assert run_train(*arguments, "name=killed").status == 0
     assert_same_run(tmp_path / "outputs" / "whole", tmp_path / "outputs" / "killed")
+
+
+@pytest.mark.parametrize("images", [256, 384, 416])
+def test_a_growing_run_resumes_in_stabilisation_at_a_boundary_and_in_a_fade_in(run_train, images):
+    """With 768 images, phases of 128: 8 px fade in from 128 and stabilise from 256, 16 px fade in from 384."""
+    arguments = [*SMALL, "model=pggan", "images=768", "every.log=32", "every.keep=32", "every.sample=768"]
+    assert run_train(*arguments, "name=whole").status == 0
+    whole, resumed = Path("outputs/whole"), Path("outputs/resumed")
+    shutil.copytree(whole, resumed)
+    shutil.copy(whole / "checkpoints" / f"{images:09d}.ckpt", resumed / "checkpoints" / "last.ckpt")
+    (resumed / "status.json").write_text(json.dumps({"state": "running", "images": images}))
+    assert run_train(*arguments, "name=resumed").status == 0
+    assert_same_run(whole, resumed)
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, run_train):
@@ -289,6 +311,18 @@ def test_cifar_absent_and_offline_names_the_folder_and_the_remedy(run_tiny, monk
     outcome = run_tiny("data=cifar10", "data.root=nowhere")
     assert outcome.status == 2
     assert "data.root=nowhere" in outcome.error and "connect to the internet" in outcome.error
+
+
+def test_a_dry_run_prints_every_phase_with_its_hours_and_leaves_nothing(run_train):
+    outcome = run_train(*SMALL, "model=enhanced", "dry_run=true")
+    assert outcome.status == 0, outcome.err
+    rows = [line for line in outcome.out.splitlines() if " px " in line]
+    assert [row.split("│")[1:3] for row in rows] == [
+        [f"{size:>8} px ", f" {kind:>9} "]
+        for size, kind in [(4, "stabilise"), (8, "fade in"), (8, "stabilise"), (16, "fade in"), (16, "stabilise")]
+    ]
+    assert "1,024 images" in outcome.out and "hours on this machine" in outcome.out
+    assert not list(Path("outputs").iterdir())
 
 
 @pytest.fixture

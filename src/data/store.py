@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+CHUNK = 256  # images averaged at once
 FORMAT = 1  # part of every key: raise it when the layout of a store changes
 
 
@@ -79,6 +80,27 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def at(self, resolution: int) -> Split:
+        """This split with images of ``resolution`` px on their longer side, averaged down from the stored ones.
+
+        The images of the split are held in memory, without masks. Raises ValueError where the stored side is no
+        multiple of ``resolution``.
+        """
+        factor, rest = divmod(max(self.store.images.shape[2:]), resolution)
+        if rest or not factor:
+            raise ValueError(f"images of {self.store.images.shape[2:]} pixels cannot be averaged to {resolution}")
+        if factor == 1:
+            return self
+        dtype = self.store.images.dtype
+        pooled = np.concatenate(
+            [
+                np.rint(_average(self.store.images[rows], factor)).astype(dtype)
+                for rows in np.array_split(self.rows, max(1, len(self) // CHUNK))
+            ]
+        )
+        store = Store(pooled, self.store.labels[self.rows], None, self.store.meta)
+        return Split(store, np.arange(len(self)))
+
     def gather(self, positions: np.ndarray) -> Batch:
         """The batch at ``positions`` (B,), counted within this split."""
         rows = self.rows[positions]
@@ -89,3 +111,10 @@ class Split:
         if self.store.masks is not None:
             batch["mask"] = torch.from_numpy(self.store.masks[rows])
         return batch
+
+
+def _average(images: np.ndarray, factor: int) -> np.ndarray:
+    """Means over ``factor`` × ``factor`` pixels, (N, C, H, W) → (N, C, H / factor, W / factor)."""
+    count, channels, height, width = images.shape
+    blocks = images.reshape(count, channels, height // factor, factor, width // factor, factor)
+    return blocks.mean(axis=(3, 5), dtype=np.float32)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,46 +13,70 @@ from src.data.store import Batch, Split
 from src.errors import UserError
 
 
+class BatchSchedule(Protocol):
+    """See ``src.training.schedule``."""
+
+    def at(self, images: int) -> Any: ...
+
+    def phases(self) -> Sequence[Any]: ...
+
+
 class BatchStream:
-    """Batches from ``clock.images`` up to ``total`` images shown.
+    """Batches from ``clock.images`` up to the end of the schedule, at its resolution and batch size.
 
     The data is shown pass after pass, each in an order of its own; the image at position i is a function of
     (seed, i), so a resumed run and any number of ranks see the same images. A batch may reach into the next pass.
 
     Args:
-        batch_size: images per step over all ranks; each of ``world_size`` ranks gets its equal slice.
+        total: images shown at the end; the last batch is whole and may reach beyond.
+        schedule: gives ``resolution`` and ``batch_size`` (over all ranks) of the step after so many images.
+        world_size: number of ranks; each gets its equal slice of every batch.
     """
 
     def __init__(
-        self, split: Split, batch_size: int, total: int, seed: int, clock: Clock, rank: int = 0, world_size: int = 1
+        self,
+        split: Split,
+        schedule: BatchSchedule,
+        total: int,
+        seed: int,
+        clock: Clock,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
-        for key, value in (("batch_size", batch_size), ("images", total)):
-            if value < 1:
-                raise UserError(f"{key}={value} must be at least 1")
-        if batch_size > len(split):
+        if total < 1:
+            raise UserError(f"images={total} must be at least 1")
+        largest = max(phase.batch_size for phase in schedule.phases())
+        if largest > len(split):
             raise UserError(
-                f"batch_size={batch_size} is larger than the data set: its training split has {len(split)} images; "
+                f"batch_size={largest} is larger than the data set: its training split has {len(split)} images; "
                 f"set batch_size={2 ** (len(split).bit_length() - 1)} or less"
             )
-        if batch_size % world_size:
-            raise UserError(f"batch_size={batch_size} cannot be divided by {world_size} devices: choose a multiple")
-        self.split, self.batch_size, self.total, self.seed, self.clock = split, batch_size, total, seed, clock
-        share = batch_size // world_size
-        self.slice = slice(rank * share, (rank + 1) * share)
+        for phase in schedule.phases():
+            if phase.batch_size % world_size:
+                raise UserError(
+                    f"batch_size={phase.batch_size} cannot be divided by {world_size} devices: choose a multiple"
+                )
+        self.split, self.schedule, self.total, self.seed, self.clock = split, schedule, total, seed, clock
+        self.rank, self.world_size = rank, world_size
         self._order = lru_cache(maxsize=2)(self._shuffle)
+        self._pyramid = lru_cache(maxsize=1)(split.at)
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         return np.random.default_rng(derive_seed(self.seed, Stream.DATA_ORDER, epoch)).permutation(len(self.split))
 
-    def positions(self, images: int) -> np.ndarray:
-        """Positions in the split of the batch that follows after ``images`` images shown."""
+    def positions(self, images: int, batch_size: int) -> np.ndarray:
+        """Positions in the split of this rank's share of the batch that follows after ``images`` images shown."""
         epoch, first = divmod(images, len(self.split))
-        order = self._order(epoch)[first : first + self.batch_size]
-        if len(order) < self.batch_size:
-            order = np.concatenate([order, self._order(epoch + 1)[: self.batch_size - len(order)]])
-        return order[self.slice]
+        order = self._order(epoch)[first : first + batch_size]
+        if len(order) < batch_size:
+            order = np.concatenate([order, self._order(epoch + 1)[: batch_size - len(order)]])
+        share = batch_size // self.world_size
+        return order[self.rank * share : (self.rank + 1) * share]
 
     def __iter__(self) -> Iterator[Batch]:
         # The trainer fetches a batch ahead, so the stream counts by itself from where the clock stands.
-        for images in range(self.clock.images, self.total, self.batch_size):
-            yield self.split.gather(self.positions(images))
+        images = self.clock.images
+        while images < self.total:
+            state = self.schedule.at(images)
+            yield self._pyramid(state.resolution).gather(self.positions(images, state.batch_size))
+            images += state.batch_size

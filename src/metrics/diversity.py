@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-
 WINDOW = 11  # pixels a side of the window in which structure is compared
 
 

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol, cast
 
 import torch
+import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from src.clock import Clock, Stream, derive_seed, random_generator
 from src.data.store import Batch
+from src.networks.attention import differentiable_twice
 from src.networks.latent import Latent
+from src.networks.progressive import blend_real
+from src.training.ema import ExponentialMovingAverage
 from src.training.meter import Meter
+from src.training.penalties import Penalty
+from src.training.schedule import Schedule, State
+from src.training.strategy import average_gradients
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 class AdversarialLoss(Protocol):
+    """See ``src.training.losses``."""
+
+    gives_probabilities: bool
+
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor: ...
 
     def generator(self, fake: Tensor) -> Tensor: ...
 
+    def output(self, logits: Tensor) -> Tensor: ...
+
+
+def uniform(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator)
+
 
 def to_unit_range(image: Tensor) -> Tensor:
-    """Stored pixels (uint8 or uint16) → float32 in [-1, 1], channels last in memory."""
+    """Stored pixels (uint8 or uint16) → [-1, 1] in the default dtype, channels last in memory."""
     half = torch.iinfo(image.dtype).max / 2
-    return image.to(torch.float32).div_(half).sub_(1).contiguous(memory_format=torch.channels_last)
+    return image.to(torch.get_default_dtype()).div_(half).sub_(1).contiguous(memory_format=torch.channels_last)
 
 
 @contextmanager
@@ -47,6 +65,9 @@ class AdversarialModule(LightningModule):
     Args:
         optimizer: makes an optimizer from parameters; called once per network.
         seed: with the clock, determines every latent and all noise in the networks.
+        schedule: resolution, fade-in, batch size and learning rate as functions of the clock.
+        penalties: by name, added to the discriminator's loss where they are due.
+        ema: makes the average of the generator that is shown and scored; None shows the generator itself.
     """
 
     def __init__(
@@ -58,64 +79,97 @@ class AdversarialModule(LightningModule):
         loss: AdversarialLoss,
         optimizer: OptimizerFactory,
         seed: int,
+        schedule: Schedule,
+        penalties: Mapping[str, Penalty] | None = None,
+        ema: Callable[[nn.Module], ExponentialMovingAverage] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.name = name
         self.generator = generator.to(memory_format=torch.channels_last)
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
+        self.ema = ema(self.generator) if ema is not None else None
         self.latent, self.loss, self.optimizer, self.seed = latent, loss, optimizer, seed
+        self.schedule, self.penalties = schedule, list((penalties or {}).values())
         self.clock, self.meter = Clock(), Meter()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.optimizer(self.discriminator.parameters()), self.optimizer(self.generator.parameters())]
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        optimizer_d, optimizer_g = cast(list[LightningOptimizer], self.optimizers())
+        state = self.schedule.at(self.clock.images)
+        optimizer_d, optimizer_g = self.prepare_optimizers(state)
         torch.manual_seed(derive_seed(self.seed, Stream.NETWORK, self.clock.images, self.global_rank))
-        real = to_unit_range(batch["image"])
-        fake = self.generator(self.draw_latents(len(real)))
+        generator = partial(self.generator, **self.schedule.growth(state))
+        discriminator = partial(self.discriminator, **self.schedule.growth(state))
 
-        real_logits, fake_logits = self.discriminator(real), self.discriminator(fake.detach())
+        real = blend_real(to_unit_range(batch["image"]), state.alpha)
+        fake = generator(self.draw(Stream.LATENT, self.latent.sample, len(real)))
+
+        real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
         loss_d = self.loss.discriminator(real_logits, fake_logits)
-        self.descend(loss_d, optimizer_d)
+        penalty = torch.zeros_like(loss_d)
+        for term in self.penalties:
+            if term.due(state.step):
+                mix = self.draw(Stream.PENALTY, uniform, len(real))
+                with differentiable_twice(self.discriminator):
+                    penalty = penalty + term(discriminator, real, fake, real_logits, mix)
+        self.descend(loss_d + penalty, optimizer_d)
 
         with frozen(self.discriminator):
-            loss_g = self.loss.generator(self.discriminator(fake))
+            loss_g = self.loss.generator(discriminator(fake))
             self.descend(loss_g, optimizer_g)
 
-        self.clock.advance(len(real) * self.trainer.world_size)
+        if self.ema is not None:
+            self.ema.update(self.generator, state.batch_size)
+        self.clock.advance(state.batch_size)
         self.meter.add(
             {
                 "loss_d": loss_d,
                 "loss_g": loss_g,
-                "d_real": real_logits.detach().sigmoid().mean(),
-                "d_fake": fake_logits.detach().sigmoid().mean(),
+                "d_real": self.loss.output(real_logits.detach()).mean(),
+                "d_fake": self.loss.output(fake_logits.detach()).mean(),
+                **({"penalty": penalty} if self.penalties else {}),
             }
         )
+
+    def prepare_optimizers(self, state: State) -> list[LightningOptimizer]:
+        """The optimizers of D and G at the state's learning rate, without a past where the networks have just grown."""
+        optimizers = cast(list[LightningOptimizer], self.optimizers())
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = state.lr
+            if state.grows:
+                optimizer.state.clear()
+        return optimizers
 
     def descend(self, loss: Tensor, optimizer: LightningOptimizer) -> None:
         optimizer.zero_grad()
         self.manual_backward(loss)
+        average_gradients(optimizer.optimizer)
         optimizer.step()
         # Autocast keeps low-precision copies of the weights for as long as its context lasts: now they are stale.
         torch.clear_autocast_cache()
 
-    def draw_latents(self, count: int) -> Tensor:
-        """Latents (count, dim) of this rank for this step: its slice of the draw for the whole batch."""
-        generator = random_generator(self.seed, Stream.LATENT, self.clock.images)
-        latents = self.latent.sample(count * self.trainer.world_size, generator)
-        return latents[self.global_rank * count :][:count].to(self.device)
+    def draw(self, stream: Stream, sample: Callable[[int, torch.Generator], Tensor], count: int) -> Tensor:
+        """``count`` rows for this rank at this step: its slice of what ``sample`` draws for the whole batch."""
+        rows = sample(count * self.trainer.world_size, random_generator(self.seed, stream, self.clock.images))
+        return rows[self.global_rank * count :][:count].to(self.device)
 
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:
-        """Images (B, C, H, W) in [-1, 1] from ``latents`` (B, dim), in float32 and evaluation mode."""
-        training = self.generator.training
-        self.generator.eval()
+        """Images (B, C, H, W) in [-1, 1] from ``latents`` (B, dim), without autocast and in evaluation mode.
+
+        They have the final resolution, also while the networks still work below it.
+        """
+        state = self.schedule.at(self.clock.images)
+        network = self.ema or self.generator
+        training = network.training
+        network.eval()
         with torch.autocast(self.device.type, enabled=False):
-            images = self.generator(latents.to(self.device))
-        self.generator.train(training)
-        return images
+            images = network(latents.to(next(network.parameters())), **self.schedule.growth(state)).clamp(-1, 1)
+        network.train(training)
+        return F.interpolate(images, scale_factor=self.schedule.resolution // state.resolution)
 
     def parameter_counts(self) -> dict[str, int]:
         return {

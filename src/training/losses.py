@@ -8,11 +8,13 @@ from torch import Tensor
 
 
 class BinaryCrossEntropy:
-    """The original game with the non-saturating generator (Goodfellow et al., 2014).
+    """The original game with the non-saturating generator (Goodfellow et al., 2014), also called logistic loss.
 
     Logits are (B,); losses are means over the batch in float32. The discriminator's is the sum of its real and its
     fake half, so a discriminator that guesses has 2 ln 2 ≈ 1.386.
     """
+
+    gives_probabilities = True
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         real, fake = real.float(), fake.float()
@@ -23,3 +25,47 @@ class BinaryCrossEntropy:
     def generator(self, fake: Tensor) -> Tensor:
         fake = fake.float()
         return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
+
+    def output(self, logits: Tensor) -> Tensor:
+        """D(x): the probability of being real."""
+        return logits.float().sigmoid()
+
+
+class Wasserstein:
+    """The critic's estimate of the Wasserstein-1 distance (Arjovsky et al., "Wasserstein GAN", ICML 2017).
+
+    D minimises E[D(fake)] − E[D(real)], G minimises −E[D(fake)]; logits (B,), losses in float32. It needs a critic
+    that is nearly 1-Lipschitz: pair it with ``penalties.GradientPenalty`` or spectral normalisation.
+    """
+
+    gives_probabilities = False
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return fake.float().mean() - real.float().mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return -fake.float().mean()
+
+    def output(self, logits: Tensor) -> Tensor:
+        """D(x): a score without bounds."""
+        return logits.float()
+
+
+class Hinge:
+    """The hinge version of the adversarial loss (Zhang et al., "Self-Attention GAN", ICML 2019, equation 4).
+
+    D minimises E[max(0, 1 − D(real))] + E[max(0, 1 + D(fake))], G minimises −E[D(fake)]; logits (B,), losses in
+    float32. A discriminator that guesses (all logits 0) has 2.
+    """
+
+    gives_probabilities = False
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        return -fake.float().mean()
+
+    def output(self, logits: Tensor) -> Tensor:
+        """D(x): a score without bounds."""
+        return logits.float()

@@ -16,7 +16,7 @@ def write_cifar(root: Path, per_batch: int = 20) -> np.ndarray:
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    labels = []
+    labels: list[int] = []
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         batch = rng.integers(0, 10, per_batch).tolist()
         # Every pixel of an image is its label, so that images can be told from labels.

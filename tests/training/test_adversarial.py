@@ -17,6 +17,7 @@ from src.training.adversarial import AdversarialModule, frozen, to_unit_range
 from src.training.losses import BinaryCrossEntropy
 from src.training.meter import Meter
 from src.training.optim import adam
+from src.training.schedule import FixedSchedule
 
 
 def make_module() -> AdversarialModule:
@@ -29,12 +30,14 @@ def make_module() -> AdversarialModule:
         loss=BinaryCrossEntropy(),
         optimizer=lambda parameters: adam(parameters, 1e-2, 0.5, 0.999, 1e-8),
         seed=5,
+        schedule=FixedSchedule(16, 4, 1e-2, 100),
     )
 
 
 def make_stream(module: AdversarialModule, total: int) -> BatchStream:
     images = np.random.default_rng(0).integers(0, 256, (16, 1, 16, 16), dtype=np.uint8)
-    return BatchStream(Split(Store(images, np.zeros(16, int), None, {}), np.arange(16)), 4, total, 5, module.clock)
+    split = Split(Store(images, np.zeros(16, int), None, {}), np.arange(16))
+    return BatchStream(split, module.schedule, total, 5, module.clock)
 
 
 def fit(module: AdversarialModule, total: int, precision: str = "32-true") -> None:

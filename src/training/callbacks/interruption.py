@@ -30,6 +30,9 @@ class Interruption(Callback):
             self._previous[number] = signal.signal(number, self._request)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        # The signal reaches the processes of a job at different moments, but all must stop after the same step.
+        if trainer.world_size > 1:
+            self.requested = trainer.strategy.reduce_boolean_decision(self.requested, all=False)
         if self.requested:
             trainer.should_stop = True
 

@@ -1,0 +1,168 @@
+"""Self-attention over the positions of a feature map, without ever holding the matrix of all pairs of positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from src.networks.equalized import EqualizedConv2d, at_least_float32
+
+BLOCK = {"cpu": 2**18, "cuda": 2**24}  # pairs of positions held at once: what fits a CPU's cache or fills a GPU
+
+
+class SelfAttention(nn.Module):
+    """Features (B, C, H, W) → the same shape: ``x + γ·out(attention(x))`` with γ starting at 0.
+
+    Zhang et al., "Self-Attention GAN", ICML 2019, section 3: 1×1 convolutions without bias to queries and keys of C/8
+    channels and values of C/2; keys and values are 2×2 max-pooled, scores are not divided by √d, and a 1×1
+    convolution returns to C channels. C must be a multiple of 8.
+
+    A penalty on gradients differentiates twice, which the fused kernels cannot: see :func:`differentiable_twice`.
+    """
+
+    def __init__(self, channels: int, equalized: bool = True) -> None:
+        super().__init__()
+
+        def conv(fan_in: int, fan_out: int) -> EqualizedConv2d:
+            return EqualizedConv2d(fan_in, fan_out, 1, gain=1.0, equalized=equalized, bias=False)
+
+        self.query = conv(channels, channels // 8)
+        self.key = conv(channels, channels // 8)
+        self.value = conv(channels, channels // 2)
+        self.out = conv(channels // 2, channels)
+        self.gamma = nn.Parameter(torch.zeros(()))
+        self.twice = False  # whether the next forward will be differentiated twice
+
+    def forward(self, features: Tensor) -> Tensor:
+        query = _positions(self.query(features))
+        key = _positions(F.max_pool2d(self.key(features), 2))
+        value = _positions(F.max_pool2d(self.value(features), 2))
+        attend = _TwiceDifferentiable.apply if self.twice else _attend
+        attended = attend(query, key, value).transpose(1, 2).unflatten(2, features.shape[2:])
+        return features + self.gamma * self.out(attended)
+
+
+@contextmanager
+def differentiable_twice(module: nn.Module) -> Iterator[None]:
+    """Forwards within may be differentiated twice, as a penalty on gradients does; others only once.
+
+    Exact either way, and the matrix of pairs is held in neither; the price here is that the first derivative computes
+    the attention again. Outside, a second derivative is an error of torch, never a wrong value.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, SelfAttention)]
+    before = [layer.twice for layer in layers]
+    for layer in layers:
+        layer.twice = True
+    try:
+        yield
+    finally:
+        for layer, twice in zip(layers, before, strict=True):
+            layer.twice = twice
+
+
+def _positions(features: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, H·W, C), contiguous, without which the fused kernels are not chosen."""
+    return features.flatten(2).transpose(1, 2).contiguous()
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(q·kᵀ)·v of queries (B, N, d), keys (B, M, d) and values (B, M, e): (B, N, e)."""
+    # Zeros leave the scores as they are, and the fused kernels want queries as wide as values.
+    padding = (0, value.shape[2] - query.shape[2])
+    q, k, v = (tensor.unsqueeze(1) for tensor in (F.pad(query, padding), F.pad(key, padding), value))
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1)
+
+
+class _TwiceDifferentiable(torch.autograd.Function):
+    """:func:`_attend`, whose gradient can be differentiated once more."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(query, key, value)
+        return _attend(query, key, value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return _Gradient.apply(*ctx.saved_tensors, grad)
+
+
+class _Gradient(torch.autograd.Function):
+    """(q, k, v, gradient of the output) → gradients of (q, k, v), by the fused kernel; its own gradient by blocks."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, grad: Tensor) -> Any:
+        ctx.save_for_backward(query, key, value, grad)
+        with torch.enable_grad():
+            leaves = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
+            return torch.autograd.grad(_attend(*leaves), leaves, grad)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        tensors = (*ctx.saved_tensors, *grads)
+        query, key = tensors[:2]
+        positions, pooled = query.shape[1], key.shape[1]
+        block = BLOCK.get(query.device.type, BLOCK["cuda"])
+        images = min(len(query), max(1, block // (positions * pooled)))
+        rows = max(1, block // (images * pooled))
+        with torch.autocast(query.device.type, enabled=False):
+            parts = [
+                _second_derivative(rows, *batch)
+                for batch in zip(*(tensor.split(images) for tensor in tensors), strict=True)
+            ]
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+
+def _second_derivative(
+    rows: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    grad: Tensor,
+    to_query: Tensor,
+    to_key: Tensor,
+    to_value: Tensor,
+) -> tuple[Tensor, ...]:
+    """Gradients of Φ = ⟨to_query, dq⟩ + ⟨to_key, dk⟩ + ⟨to_value, dv⟩ for (query, key, value, grad).
+
+    With P = softmax(q·kᵀ), dP = grad·vᵀ and dS = P∘(dP − ⟨P, dP⟩), a bracket being a row's sum, the first derivatives
+    are dq = dS·k, dk = dSᵀ·q, dv = Pᵀ·grad. So Φ = ⟨dS, T⟩ + ⟨P, U⟩ with T = to_query·kᵀ + q·to_keyᵀ and
+    U = grad·to_valueᵀ, and what follows are the derivatives of that, ``rows`` queries at a time.
+    """
+    dtype, sums = query.dtype, at_least_float32(query)
+
+    def pairs(left: Tensor, right: Tensor) -> Tensor:
+        return (left @ right.transpose(1, 2)).to(sums)
+
+    queries, grads = [], []
+    d_key, d_value = torch.zeros_like(key, dtype=sums), torch.zeros_like(value, dtype=sums)
+    wide_key = key.to(sums)
+    # One product for T; one each for what dS and its cotangent carry back to the queries and to the keys.
+    key_pair, grad_pair = torch.cat([key, to_key], 2), torch.cat([to_value, value], 1)
+    for q, g, to_q in zip(query.split(rows, 1), grad.split(rows, 1), to_query.split(rows, 1), strict=True):
+        weights = pairs(q.to(sums), wide_key).softmax(2)
+        d_weights = pairs(g, value)
+        d_weights -= _row_sums(weights, d_weights)
+        toward = pairs(torch.cat([to_q, q], 2), key_pair)
+        toward -= _row_sums(weights, toward)
+        # A constant in a row of Φ's derivative for P does not pass the softmax, hence the centred factors.
+        d_scores = torch.addcmul(pairs(g, to_value), d_weights, toward)
+        d_scores -= _row_sums(weights, d_scores)
+        d_scores = (d_scores * weights).to(dtype)
+        inner = (d_weights * weights).to(dtype)  # dS
+        outer = (toward * weights).to(dtype)
+        queries.append(d_scores @ key + inner @ to_key)
+        grads.append(torch.cat([weights.to(dtype), outer], 2) @ grad_pair)
+        d_key += d_scores.transpose(1, 2) @ q + inner.transpose(1, 2) @ to_q
+        d_value += outer.transpose(1, 2) @ g
+    return torch.cat(queries, 1), d_key.to(dtype), d_value.to(dtype), torch.cat(grads, 1)
+
+
+def _row_sums(weights: Tensor, values: Tensor) -> Tensor:
+    return (weights * values).sum(2, keepdim=True)

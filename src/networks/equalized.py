@@ -1,0 +1,238 @@
+"""Layers and blocks of progressive growing (Karras et al., "Progressive Growing of GANs", ICLR 2018).
+
+Sections are that paper's; the layers of a block are its table 2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from src.networks.upsampling import upsampling_kernel
+
+LEAKY_SLOPE = 0.2
+PIXEL_NORM_EPSILON = 1e-8  # on the mean square
+MINIBATCH_STD_EPSILON = 1e-8  # on the variance
+FUSE_FROM = 2048  # positions in a batch: with fewer, summing kernels costs more than the taps it saves
+
+
+def leaky_relu(features: Tensor) -> Tensor:
+    """LeakyReLU with slope 0.2, in place."""
+    return F.leaky_relu(features, LEAKY_SLOPE, inplace=True)
+
+
+def upsample(image: Tensor) -> Tensor:
+    """Nearest neighbour: (B, C, H, W) → (B, C, 2H, 2W)."""
+    return F.interpolate(image, scale_factor=2, mode="nearest")
+
+
+class EqualizedConv2d(nn.Conv2d):
+    """Convolution of stride 1 with an equalized learning rate (section 4.1): (B, in, H, W) → (B, out, H', W').
+
+    Weights start as N(0, 1) and are multiplied at run time by He's constant ``gain / √fan_in``, so that Adam, whose
+    steps do not depend on the gradient's scale, moves all layers equally fast. Biases start at zero.
+
+    Args:
+        gain: √2 before a LeakyReLU, 1 before nothing.
+        equalized: ``False`` multiplies once, at initialisation (what spectral norm needs, which sets its own scale).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        padding: int = 0,
+        gain: float = math.sqrt(2),
+        equalized: bool = True,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding=padding, bias=bias)
+        self.scale = _he_scale(self.weight, gain, equalized)
+
+    def reset_parameters(self) -> None:
+        _reset(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.conv2d(input, _scaled_weight(self, self.scale, input), self.bias, padding=self.padding)
+
+
+class EqualizedUpsampleConv2d(EqualizedConv2d):
+    """Nearest upsampling ×2, then an equalized 3×3 convolution: (B, in, H, W) → (B, out, 2H, 2W).
+
+    In one operation where that is faster, with the same result: see :func:`src.networks.upsampling.upsampling_kernel`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight = _scaled_weight(self, self.scale, input)
+        if input.shape[0] * input.shape[2] * input.shape[3] < FUSE_FROM:
+            return F.conv2d(upsample(input), weight, self.bias, padding=1)
+        return F.conv_transpose2d(input, upsampling_kernel(weight), self.bias, stride=2, padding=1)
+
+
+class EqualizedLinear(nn.Linear):
+    """Dense layer with an equalized learning rate, (B, in) → (B, out); see :class:`EqualizedConv2d`."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        gain: float = math.sqrt(2),
+        equalized: bool = True,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_features, out_features, bias=bias)
+        self.scale = _he_scale(self.weight, gain, equalized)
+
+    def reset_parameters(self) -> None:
+        _reset(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, _scaled_weight(self, self.scale, input), self.bias)
+
+
+def _reset(layer: nn.Conv2d | nn.Linear) -> None:
+    nn.init.normal_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _he_scale(weight: Tensor, gain: float, equalized: bool) -> float:
+    """The factor to apply at run time; where there is to be none, apply it to the weight now."""
+    scale = gain / math.sqrt(weight[0].numel())
+    if equalized:
+        return scale
+    with torch.no_grad():
+        weight.mul_(scale)
+    return 1.0
+
+
+def _scaled_weight(layer: nn.Conv2d | nn.Linear, scale: float, input: Tensor) -> Tensor:
+    # The weight is scaled, not the activations: it is much smaller.
+    if is_parametrized(layer):
+        # Spectral norm keeps its vectors in float32 and must not see them rounded to the dtype of autocast.
+        with torch.autocast(input.device.type, enabled=False):
+            weight = layer.weight
+    else:
+        weight = layer.weight
+    return weight if scale == 1 else weight * scale
+
+
+def at_least_float32(tensor: Tensor) -> torch.dtype:
+    """The dtype in which sums over ``tensor`` are accumulated."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+class PixelNorm(nn.Module):
+    """Feature vectors (B, C, …) of every pixel → the same with a mean square of 1 over C (section 4.2), in float32."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        # vector_norm converts as it sums: no float32 copy of the features is kept for the backward pass.
+        norm = torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=at_least_float32(features))
+        scale = torch.rsqrt(norm.square() / features.shape[1] + PIXEL_NORM_EPSILON)
+        return (features * scale).to(features.dtype)
+
+
+class MinibatchStd(nn.Module):
+    """Append one map with the standard deviation over groups of samples: (B, C, H, W) → (B, C + 1, H, W).
+
+    Section 3, as in the authors' code: the standard deviation of every feature over the samples of a group, averaged
+    over features and positions to one number, which is the map's value for each sample of that group. In float32.
+
+    A group is consecutive samples (theirs are strided, which is the same in law). So the ranks of a distributed run,
+    which hold consecutive slices of the batch, form the groups of a single process where ``group_size`` divides their
+    slice; where it does not, groups are smaller, but never span two ranks.
+
+    Args:
+        group_size: samples in a group. Where it does not divide B, groups have the largest size below it that does:
+            14 samples are 7 groups of 2, 6 are 2 groups of 3; 5 or 7 samples stand alone, with a constant map.
+    """
+
+    def __init__(self, group_size: int = 4) -> None:
+        super().__init__()
+        self.group_size = group_size
+
+    def forward(self, features: Tensor) -> Tensor:
+        count, _, height, width = features.shape
+        group = next(size for size in range(min(self.group_size, count), 0, -1) if count % size == 0)
+        grouped = features.to(at_least_float32(features)).unflatten(0, (-1, group))
+        std = (grouped.var(1, correction=0) + MINIBATCH_STD_EPSILON).sqrt().mean((1, 2, 3))
+        maps = std.to(features.dtype).repeat_interleave(group).view(-1, 1, 1, 1).expand(-1, 1, height, width)
+        return torch.cat([features, maps], 1)
+
+
+class GeneratorStart(nn.Module):
+    """Latents (B, latent_dim), normalised to the unit hypersphere → features (B, out, *shape)."""
+
+    def __init__(self, latent_dim: int, fan_out: int, shape: tuple[int, int], pixel_norm: bool) -> None:
+        super().__init__()
+        self.shape = shape
+        # The authors' code has √2/4 here, whose scale pixel norm undoes: it slows this layer down. Without pixel norm
+        # nothing would undo it, and all features would start four times too small.
+        gain = math.sqrt(2) / 4 if pixel_norm else math.sqrt(2)
+        self.normalise = PixelNorm()
+        self.dense = EqualizedLinear(latent_dim, fan_out * shape[0] * shape[1], gain=gain, bias=False)
+        self.bias = nn.Parameter(torch.zeros(fan_out))
+        self.conv = EqualizedConv2d(fan_out, fan_out, 3, padding=1)
+        self.norm = _norm(pixel_norm)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        features = self.dense(self.normalise(latent)).unflatten(1, (-1, *self.shape))
+        features = self.norm(leaky_relu(features + self.bias.view(-1, 1, 1).to(features.dtype)))
+        return self.norm(leaky_relu(self.conv(features)))
+
+
+class GeneratorBlock(nn.Module):
+    """Features (B, in, H, W) → (B, out, 2H, 2W)."""
+
+    def __init__(self, fan_in: int, fan_out: int, pixel_norm: bool) -> None:
+        super().__init__()
+        self.up = EqualizedUpsampleConv2d(fan_in, fan_out)
+        self.conv = EqualizedConv2d(fan_out, fan_out, 3, padding=1)
+        self.norm = _norm(pixel_norm)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = self.norm(leaky_relu(self.up(features)))
+        return self.norm(leaky_relu(self.conv(features)))
+
+
+def _norm(pixel_norm: bool) -> nn.Module:
+    return PixelNorm() if pixel_norm else nn.Identity()
+
+
+class DiscriminatorBlock(nn.Module):
+    """Features (B, in, H, W) → (B, out, H/2, W/2)."""
+
+    def __init__(self, fan_in: int, fan_out: int, equalized: bool) -> None:
+        super().__init__()
+        self.conv = EqualizedConv2d(fan_in, fan_in, 3, padding=1, equalized=equalized)
+        self.down = EqualizedConv2d(fan_in, fan_out, 3, padding=1, equalized=equalized)
+
+    def forward(self, features: Tensor) -> Tensor:
+        # The LeakyReLU stands between convolution and pooling (table 2): unlike the generator's, they cannot be fused.
+        return F.avg_pool2d(leaky_relu(self.down(leaky_relu(self.conv(features)))), 2)
+
+
+class DiscriminatorHead(nn.Module):
+    """Features (B, in, *shape) → one logit each (B,)."""
+
+    def __init__(
+        self, fan_in: int, hidden: int, shape: tuple[int, int], equalized: bool, minibatch_std_group: int
+    ) -> None:
+        super().__init__()
+        grouped = minibatch_std_group > 1
+        self.minibatch_std = MinibatchStd(minibatch_std_group) if grouped else nn.Identity()
+        self.conv = EqualizedConv2d(fan_in + grouped, fan_in, 3, padding=1, equalized=equalized)
+        self.whole = EqualizedConv2d(fan_in, hidden, shape, equalized=equalized)
+        self.classify = EqualizedLinear(hidden, 1, gain=1.0, equalized=equalized)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = leaky_relu(self.conv(self.minibatch_std(features)))
+        return self.classify(leaky_relu(self.whole(features)).flatten(1)).squeeze(1)

@@ -1,0 +1,69 @@
+"""One process per device, each running the same job."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+RANK = "LOCAL_RANK"  # set in the environment of every process of a distributed job, and nowhere else
+
+
+def rank() -> int:
+    """Which process of its job this one is: 0 writes the run folder, the others only compute."""
+    return int(os.environ.get(RANK, 0))
+
+
+def is_child() -> bool:
+    return RANK in os.environ
+
+
+def run_on_devices(devices: int, overrides: Sequence[str], folder: Path) -> int:
+    """Run this program's job in ``devices`` processes; returns 0, or the exit status of the first that failed.
+
+    Every job of a sweep gets processes of its own, so that nothing of a job is left for the next. ``folder`` is the
+    job's run folder.
+    """
+    module = sys.modules["__main__"].__spec__
+    assert module is not None, "a job with several devices is started as python -m src.train"
+    job = [*overrides, f"hydra.run.dir='{folder}'", "hydra.mode=RUN", "force=false"]
+    command = [sys.executable, "-m", module.name, *job]
+    environment = {
+        "WORLD_SIZE": str(devices),
+        "NODE_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices))),
+    }
+    processes = [
+        subprocess.Popen(command, env={**os.environ, **environment, RANK: str(number)}) for number in range(devices)
+    ]
+    try:
+        return _wait(processes)
+    except KeyboardInterrupt:  # the terminal has told the processes too: they save and stop
+        return max(process.wait() for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _wait(processes: Sequence[subprocess.Popen]) -> int:
+    """Wait for all, or for the first that fails: the others would wait for it forever."""
+    while True:
+        statuses = [process.poll() for process in processes]
+        if any(statuses):
+            time.sleep(1)  # the process that writes the run folder may fail of the same, and knows best
+            return processes[0].poll() or next(status for status in statuses if status)
+        if None not in statuses:
+            return 0
+        time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

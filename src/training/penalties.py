@@ -1,0 +1,112 @@
+"""Penalties on the critic, summed with its adversarial loss.
+
+A training step adds whatever its list of penalties holds and knows none of them by name::
+
+    loss_d += sum(p(critic, real, fake, real_logits, mix) for p in penalties if p.due(step))
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from src.errors import UserError
+
+Critic = Callable[[Tensor], Tensor]  # images (B, C, H, W) → logits (B,)
+
+
+class Penalty(ABC):
+    """``weight`` times a term, paid at every ``every``-th step and then ``every``-fold: its mean stays the same.
+
+    Lazy regularisation as in Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020,
+    appendix B, but within the step of the adversarial loss, so no optimizer setting needs a correction.
+
+    Raises:
+        UserError: ``weight`` below 0 or ``every`` below 1.
+    """
+
+    def __init__(self, weight: float, every: int = 1) -> None:
+        if not weight >= 0:
+            raise UserError(f"weight={weight} of {type(self).__name__} must not be negative")
+        if every < 1:
+            raise UserError(f"every={every} of {type(self).__name__} must be at least 1 (step)")
+        self.weight, self.every = weight, every
+
+    def due(self, step: int) -> bool:
+        """Whether step number ``step`` pays; take the number from the image clock (``schedule.at(images).step``)."""
+        return step % self.every == 0
+
+    def __call__(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor:
+        """The penalty, a float32 scalar with a gradient for the critic's parameters alone.
+
+        Args:
+            critic: maps images to logits; may run under autocast to bfloat16, not float16 (its range is too small).
+            real, fake: images (B, C, H, W) in [-1, 1], ``real`` in float32.
+            real_logits: (B,), the critic's answer to ``real`` in this step.
+            mix: (B,) uniform in [0, 1], drawn by the caller (randomness is a function of the image clock).
+        """
+        return self.weight * self.every * self.term(critic, real, fake, real_logits, mix)
+
+    @abstractmethod
+    def term(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor: ...
+
+
+class GradientPenalty(Penalty):
+    """λ · E[(‖∇D(x̂)‖₂ − γ)² / γ²] with x̂ on the straight line between a real and a fake image.
+
+    Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017, equation 3 (γ = 1); the target γ as in
+    Karras et al., "Progressive Growing of GANs", ICLR 2018, appendix A.1 (CIFAR-10: γ = 750).
+
+    Args:
+        weight: λ.
+        target: γ, the norm that gradients are drawn to. Raises UserError unless positive.
+        every: steps between two payments.
+    """
+
+    def __init__(self, weight: float = 10.0, target: float = 1.0, every: int = 1) -> None:
+        super().__init__(weight, every)
+        if not target > 0:
+            raise UserError(f"target={target} of GradientPenalty must be positive: 1 makes the critic 1-Lipschitz")
+        self.target = target
+
+    def term(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor:
+        mixed = torch.lerp(real, fake.to(real.dtype), mix.to(real.dtype).view(-1, 1, 1, 1))
+        norm = torch.linalg.vector_norm(input_gradient(critic, mixed), dim=(1, 2, 3))
+        return (norm / self.target - 1).square().mean()
+
+
+class R1(Penalty):
+    """weight / 2 · E[‖∇D(x)‖₂²] on real images x; with ``BinaryCrossEntropy``, the logistic loss of StyleGAN.
+
+    Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, equation 9.
+    """
+
+    def term(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor:
+        return input_gradient(critic, real).square().sum(dim=(1, 2, 3)).mean() / 2
+
+
+class Drift(Penalty):
+    """weight · E[D(x)²] on real images x: keeps a Wasserstein critic's output from drifting away from 0.
+
+    Karras et al., "Progressive Growing of GANs", ICLR 2018, appendix A.1.
+    """
+
+    def __init__(self, weight: float = 1e-3, every: int = 1) -> None:
+        super().__init__(weight, every)
+
+    def term(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor:
+        return real_logits.float().square().mean()
+
+
+def input_gradient(critic: Critic, images: Tensor) -> Tensor:
+    """Gradient (B, C, H, W) of the summed logits for ``images``, in their dtype and differentiable itself.
+
+    Where a critic looks at images one by one, row i is the gradient of logit i; a layer that looks at the batch (such
+    as minibatch standard deviation) adds its share, as in the code of Karras et al.
+    """
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(images).sum(), images, create_graph=True)
+    return gradient
