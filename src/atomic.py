@@ -10,14 +10,18 @@ from typing import IO
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of ``path`` when the block ends without an error."""
+def atomic_write(path: Path, durable: bool = False) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of ``path`` when the block ends without an error.
+
+    ``durable``: wait for the disk, so that the file also survives a power cut.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         with open(partial, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

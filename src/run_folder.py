@@ -49,6 +49,11 @@ class MetricsFile:
         columns = np.array(rows, dtype=float).reshape(len(rows), len(header)).T
         return dict(zip(header, columns, strict=True))
 
+    def seconds(self) -> float:
+        """Time spent on training, over all the sessions of the run."""
+        columns = self.read()
+        return float((np.diff(columns["images"], prepend=0) / columns["images_per_s"]).sum())
+
     def drop_after(self, images: int) -> None:
         """Remove rows of images that the resumed run will show again, and a row that a kill left half-written."""
         if not self.exists():

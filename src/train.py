@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +76,6 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         interruption,
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep),  # last: what is saved has been shown
     ]
-    started = time.perf_counter()
     folder.write_status("running")
     run_loggers = build_loggers(cfg, folder, settings)
     try:
@@ -93,14 +91,13 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         folder.write_status("interrupted", "stopped by the user", images)
         log.info(f"stopped after {images:,} images, all saved; the same command goes on from there")
         raise Interrupted
-    earlier = folder.summary().get("seconds", 0) if resume_from else 0
     folder.write_summary(
         {
             "model": cfg.model.name,
             "data": cfg.data.name,
             "date": datetime.now(UTC).date().isoformat(),
             "images": images,
-            "seconds": round(earlier + time.perf_counter() - started, 1),
+            "seconds": round(folder.metrics.seconds(), 1),
             "final": recorder.latest,
             "parameters": module.parameter_counts(),
             "environment": environment.describe(str(trainer.precision)),

@@ -75,6 +75,8 @@ def test_no_argument_trains_dcgan_on_phantoms_and_leaves_a_full_run_folder(run_t
     assert expected <= {p.name for p in run.iterdir()}
     assert read_json(run / "status.json")["state"] == "done"
     summary = read_json(run / "summary.json")
+    seconds = sum(32 / float(row["images_per_s"]) for row in csv.DictReader((run / "metrics.csv").open()))
+    assert summary["seconds"] == pytest.approx(seconds, abs=0.1)
     assert summary["images"] == 1024 and summary["final"]["loss_d"] > 0
     assert summary["environment"]["torch"] == torch.__version__
     grids = sorted((run / "samples").glob("[0-9]*.png"))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
+from src.networks.dropout import Dropout
 from src.networks.upsampling import UpsampleConv2d
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ class Generator(nn.Module):
         self.project = nn.Sequential(nn.Linear(latent_dim, filters[0] * START_SIZE**2), activate())
         self.stages = nn.Sequential(
             *(
-                nn.Sequential(upsample(fan_in, fan_out), normalise(fan_out), activate(), nn.Dropout(dropout))
+                nn.Sequential(upsample(fan_in, fan_out), normalise(fan_out), activate(), Dropout(dropout))
                 for fan_in, fan_out in itertools.pairwise(filters)
             )
         )
@@ -147,7 +148,7 @@ class Discriminator(nn.Module):
                 nn.Conv2d(fan_in, fan_out, 3, stride=2 if i < halvings else 1, padding=1),
                 normalise(fan_out) if i else nn.Identity(),
                 activate(),
-                nn.Dropout(dropout),
+                Dropout(dropout),
             ]
         self.stages = nn.Sequential(*stages)
         self.classify = nn.Linear(filters[-1] * FINAL_SIZE**2, 1)

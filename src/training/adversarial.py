@@ -39,6 +39,16 @@ class AdversarialLoss(Protocol):
     def output(self, logits: Tensor) -> Tensor: ...
 
 
+def seed_noise(device: torch.device, seed: int) -> None:
+    """Seed what the networks draw, such as dropout.
+
+    ``torch.manual_seed`` would also queue the seed for devices that are not in use, at a millisecond a step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 def uniform(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator)
 
@@ -99,7 +109,7 @@ class AdversarialModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         state = self.schedule.at(self.clock.images)
         optimizer_d, optimizer_g = self.prepare_optimizers(state)
-        torch.manual_seed(derive_seed(self.seed, Stream.NETWORK, self.clock.images, self.global_rank))
+        seed_noise(self.device, derive_seed(self.seed, Stream.NETWORK, self.clock.images, self.global_rank))
         generator = partial(self.generator, **self.schedule.growth(state))
         discriminator = partial(self.discriminator, **self.schedule.growth(state))
 

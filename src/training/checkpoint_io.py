@@ -20,7 +20,7 @@ class AtomicCheckpointIO(CheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with atomic_write(path) as file:
+            with atomic_write(path, durable=True) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as problem:  # torch reports a short write as a RuntimeError
             last_good = f"the last good one is {path}" if path.exists() else "there is no earlier one"
