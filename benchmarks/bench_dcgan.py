@@ -3,7 +3,8 @@
 ``plain`` is how the algorithm is usually written: float32, NCHW, default Adam, upsampling and convolution one after the
 other, a second generator pass for the generator's step, gradients of the discriminator computed along the way.
 ``hand-written`` does all that this project does (bf16 where the processor has it, channels last, fused Adam, fused
-upsampling, the fakes reused, the discriminator frozen) without Lightning. ``project`` is the real thing: module, trainer, callbacks and run folder.
+upsampling, the fakes reused, the discriminator frozen) without Lightning. ``project`` is the real thing: module,
+trainer, callbacks and run folder.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def main() -> None:
             "hand-written": lambda b=batch_size: hand_written(split, b, make_module(cfg)),
             "project": lambda b=batch_size: project(split, b, cfg),
         }
-        speeds = interleaved(contenders, rounds=3)
+        speeds = interleaved(contenders, rounds=5)
         print(table(f"dcgan, 32 px, batch {batch_size}", "images/s", speeds, "plain"))
         ratios = sorted(h / p - 1 for h, p in zip(speeds["hand-written"], speeds["project"], strict=True))
         print(f"Lightning, callbacks and run folder cost {ratios[len(ratios) // 2]:.1%} over the hand-written loop.\n")
