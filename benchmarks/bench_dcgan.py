@@ -24,12 +24,13 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from benchmarks.timing import interleaved, machine, table
-from src import cli, environment
+from src import environment
 from src.clock import Clock
 from src.data.store import Split, Store
 from src.data.stream import BatchStream
 from src.networks.dcgan import Discriminator, Generator
 from src.networks.upsampling import UpsampleConv2d
+from src.overrides import CONF
 from src.run_folder import RunFolder
 from src.train import build_trainer
 from src.training.adversarial import AdversarialModule, frozen, to_unit_range
@@ -138,7 +139,7 @@ def schedule(batch_size: int) -> FixedSchedule:
 
 
 def main() -> None:
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = hydra.compose("train", ["model=dcgan", "data=cifar10_dog", "trainer.accelerator=cpu"])
     split = make_split()
     print(f"{machine()}; bf16 in hardware: {environment.has_fast_bfloat16('cpu')}\n")

@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from src import cli
+from src.overrides import CONF
 from src.train import compare_sweep, train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +48,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def compose() -> Iterator[Callable[..., DictConfig]]:
     """Composes the real training configuration with overrides."""
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         yield lambda *overrides: hydra.compose("train", list(overrides))
 
 

@@ -9,8 +9,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from src.cli import CONF, run_name
 from src.networks.upsampling import UpsampleConv2d
+from src.overrides import CONF
+from src.resolvers import run_name
 
 
 def options(group: str) -> list[str]:

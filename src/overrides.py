@@ -1,0 +1,131 @@
+"""Checks what was asked on the command line before Hydra sees it.
+
+So a typo costs nothing, leaves nothing behind, and is answered with the nearest key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from src.errors import UserError, one_line
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def check(config_name: str, asked: Sequence[str], multirun: bool) -> DictConfig:
+    """The configuration of the first job, Hydra's part included.
+
+    Raises:
+        UserError: an override that does not parse, names no setting, or has a value of another type; several values
+            of one setting without ``multirun``.
+    """
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = _parse(asked)
+        first = {o.key_or_group: _choices(o)[0] for o in overrides}
+        cfg = _compose(config_name, first.values())
+        _check_types(config_name, overrides)
+        for override in overrides:
+            for choice in _choices(override)[1:]:
+                _compose(config_name, ({**first, override.key_or_group: choice}).values())
+    GlobalHydra.instance().clear()
+    if not (multirun or cfg.hydra.mode == RunMode.MULTIRUN):
+        for override in overrides:
+            if override.is_sweep_override():
+                raise UserError(f"{override.input_line} names several values: add -m to run every combination")
+    return cfg
+
+
+def _parse(overrides: Iterable[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for override in overrides:
+        try:
+            parsed += parser.parse_overrides([override])
+        except HydraException as problem:
+            raise UserError(f"{override} is not of the form key=value ({str(problem).splitlines()[0]})") from problem
+    return parsed
+
+
+def _choices(override: Override) -> list[str]:
+    if override.is_sweep_override() and override.is_discrete_sweep():
+        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    return [override.input_line or ""]
+
+
+def _compose(config_name: str, overrides: Iterable[str]) -> DictConfig:
+    overrides = list(overrides)
+    try:
+        return hydra.compose(config_name, overrides, return_hydra_config=True)
+    except MissingConfigException as problem:
+        group, _, option = (problem.missing_cfg_file or "").rpartition("/")
+        raise UserError(
+            f"{group}={option}: there is no such {group}; {_nearest(option, problem.options or [])}"
+        ) from None
+    except HydraException as problem:
+        for override in overrides:
+            if message := _unknown_key(config_name, override, overrides):
+                raise UserError(message) from None
+        raise UserError(one_line(problem)) from None
+
+
+def _check_types(config_name: str, overrides: Sequence[Override]) -> None:
+    """Raise where a number, or true or false, is overridden with something else."""
+    defaults = _compose(config_name, [c for o in overrides for c in _choices(o)[:1] if _is_group(o.key_or_group)])
+    for override in overrides:
+        default = None if _is_group(override.key_or_group) else OmegaConf.select(defaults, override.key_or_group)
+        for choice in _choices(override):
+            value = _parse([choice])[0].value()
+            if value is None or "${" in str(value):
+                continue
+            if isinstance(default, bool) and not isinstance(value, bool):
+                raise UserError(f"{choice} must be true or false")
+            if _is_number(default) and not _is_number(value):
+                raise UserError(f"{choice} must be a number, as its default {default}")
+
+
+def _is_group(key: str) -> bool:
+    return (CONF / key).is_dir()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _unknown_key(config_name: str, override: str, overrides: Sequence[str]) -> str | None:
+    """What is wrong with ``override``, where its key is in no configuration that the valid ones compose."""
+    key = override.lstrip("+~").partition("=")[0]
+    groups = [p.name for p in CONF.iterdir() if p.is_dir()]
+    chosen = [o for o in overrides if o.partition("=")[0] in groups]
+    cfg = hydra.compose(config_name, chosen)
+    keys = [*_keys(cfg), *groups]
+    if override.startswith(("+", "hydra.")) or key in keys:
+        return None
+    return f"{key} is not a setting; {_nearest(key, keys)}"
+
+
+def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    for name in cfg:
+        key = f"{prefix}{name!s}"
+        yield key
+        child: Any = cfg._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
+            yield from _keys(child, f"{key}.")
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    words = list(words)
+    match = difflib.get_close_matches(word, words, n=1, cutoff=0.5) or [
+        w for w in words if w.rpartition(".")[2] == word.rpartition(".")[2]
+    ]
+    return f"did you mean {match[0]}?" if match else f"choose one of {', '.join(sorted(words))}"

@@ -1,0 +1,43 @@
+"""What the configuration computes: ``${run_name:…}``, ``${share:…}`` and the like."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf
+
+from src.run_folder import FREE_SETTINGS
+
+LONGEST_NAME = 150  # characters of a folder name, below the 255 bytes that file systems allow
+
+
+def run_name(name: str | None, overrides: Sequence[str]) -> str:
+    """The folder name of what was asked: ``name``, or the overrides: choices first, then single settings."""
+    if name:
+        return name
+    asked = [o for o in overrides if re.split(r"[.=]", o.lstrip("+~"))[0] not in FREE_SETTINGS]
+    asked.sort(key=lambda o: ("." in o.partition("=")[0], o))  # model=…, data=… before single settings
+    text = re.sub(r"[^\w.,=+\-]+", "-", ",".join(asked)) or "default"
+    if len(text) > LONGEST_NAME:
+        text = f"{text[:LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return text
+
+
+def share(total: int, parts: int) -> int:
+    """An even share of ``total``, at least 1."""
+    return max(1, round(total / parts))
+
+
+def phase_share(total: int, start: int, final: int) -> int:
+    """Images of each phase where growing from ``start`` to ``final`` px in equal phases, and two for the last."""
+    return max(1, total // (2 * round(math.log2(final / start)) + 2))
+
+
+OmegaConf.register_new_resolver("phase_share", phase_share, replace=True)
+# Enhanced-GAN attends before its 256 px block, or before the last one of a run that stops below.
+OmegaConf.register_new_resolver("attention_resolution", lambda resolution: min(256, resolution), replace=True)
+OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
+OmegaConf.register_new_resolver("share", share, replace=True)
