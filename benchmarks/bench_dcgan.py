@@ -32,8 +32,8 @@ from src.networks.dcgan import Discriminator, Generator
 from src.networks.upsampling import UpsampleConv2d
 from src.overrides import CONF
 from src.run_folder import RunFolder
-from src.train import build_trainer
 from src.training.adversarial import AdversarialModule, frozen, to_unit_range
+from src.training.build import build_trainer
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
 from src.training.divergence import DivergenceMonitor

@@ -37,6 +37,8 @@ def phase_share(total: int, start: int, final: int) -> int:
 
 
 OmegaConf.register_new_resolver("phase_share", phase_share, replace=True)
+# The paper's decay of 0.999 per step of 16 images is a half-life of 11,000 images; a short run must forget faster.
+OmegaConf.register_new_resolver("ema_half_life", lambda images: min(11_000, share(images, 50)), replace=True)
 # Enhanced-GAN attends before its 256 px block, or before the last one of a run that stops below.
 OmegaConf.register_new_resolver("attention_resolution", lambda resolution: min(256, resolution), replace=True)
 OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)

@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning import Trainer
-from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from src import environment, processes
 from src.cli import Interrupted, launch
-from src.clock import Stream, derive_seed
 from src.data.base import ImageData
 from src.data.store import Split
 from src.data.stream import BatchStream
-from src.errors import UserError
 from src.reporting.compare import write_comparison
 from src.reporting.runs import find_runs
 from src.run_folder import RunFolder
 from src.training import loggers as logging_backends
-from src.training.adversarial import AdversarialModule, to_unit_range
+from src.training.adversarial import to_unit_range
+from src.training.build import build_loggers, build_module, build_trainer
 from src.training.callbacks.checkpoints import Checkpoints
 from src.training.callbacks.interruption import Interruption
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
 from src.training.callbacks.samples import Samples
-from src.training.checkpoint_io import AtomicCheckpointIO
 from src.training.divergence import DivergenceMonitor
 from src.training.dry_run import as_table, estimate
-from src.training.strategy import GradientAveragingStrategy
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +69,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep),  # last: what is saved has been shown
     ]
     folder.write_status("running")
-    run_loggers = build_loggers(cfg, folder, settings)
+    run_loggers = build_loggers(cfg.logger, folder, settings)
     try:
         trainer = build_trainer(cfg.trainer, callbacks, run_loggers)
         resume_from = folder.last_checkpoint if folder.last_checkpoint.exists() else None
@@ -113,50 +105,6 @@ def print_dry_run(cfg: DictConfig, split: Split) -> None:
     module = build_module(cfg)
     estimates = list(estimate(module, split, lambda callbacks: build_trainer(cfg.trainer, callbacks, [])))
     Console().print(as_table(estimates))
-
-
-def build_module(cfg: DictConfig) -> AdversarialModule:
-    torch.set_num_threads(cfg.trainer.threads or torch.get_num_threads())
-    torch.manual_seed(derive_seed(cfg.seed, Stream.INITIALISATION))
-    return instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=cfg.seed)
-
-
-def build_loggers(cfg: DictConfig, folder: RunFolder, settings: dict[str, Any]) -> list[Logger]:
-    if processes.rank() > 0:
-        return []
-    made = [
-        instantiate(logger)(folder=folder.path, name=folder.path.name, settings=settings)
-        for logger in (cfg.logger or {}).values()
-    ]
-    return [logger for logger in made if logger is not None]
-
-
-def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -> Trainer:
-    """A trainer whose one epoch is the whole stream: progress, resume and intervals are on the image clock."""
-    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    precision = cfg.precision
-    if precision == "auto":
-        accelerator = "cuda" if cfg.accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
-        precision = "bf16-mixed" if environment.has_fast_bfloat16(accelerator) else "32-true"
-    try:
-        return Trainer(
-            accelerator=cfg.accelerator,
-            devices=cfg.devices,
-            strategy=GradientAveragingStrategy() if cfg.devices > 1 else "auto",
-            precision=precision,
-            max_epochs=1,
-            logger=run_loggers or False,
-            callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-    except (MisconfigurationException, ValueError) as problem:
-        raise UserError(f"trainer.accelerator={cfg.accelerator}, trainer.precision={precision}: {problem}") from problem
 
 
 def compare_sweep(folder: Path) -> None:

@@ -1,0 +1,67 @@
+"""Makes what a run needs from its configuration."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from src import environment
+from src.clock import Stream, derive_seed
+from src.errors import UserError
+from src.run_folder import RunFolder
+from src.training.adversarial import AdversarialModule
+from src.training.checkpoint_io import AtomicCheckpointIO
+from src.training.strategy import GradientAveragingStrategy
+
+
+def build_module(cfg: DictConfig) -> AdversarialModule:
+    """The module of ``model=``, with weights that depend on the seed alone."""
+    torch.set_num_threads(cfg.trainer.threads or torch.get_num_threads())
+    torch.manual_seed(derive_seed(cfg.seed, Stream.INITIALISATION))
+    return instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=cfg.seed)
+
+
+def build_loggers(cfg: DictConfig, folder: RunFolder, settings: dict[str, Any]) -> list[Logger]:
+    """The loggers that can be used here; a process that does not write the run folder has none."""
+    if not folder.writable:
+        return []
+    made = [
+        instantiate(logger)(folder=folder.path, name=folder.path.name, settings=settings) for logger in cfg.values()
+    ]
+    return [logger for logger in made if logger is not None]
+
+
+def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -> Trainer:
+    """A trainer whose one epoch is the whole stream: progress, resume and intervals are on the image clock."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    precision = cfg.precision
+    if precision == "auto":
+        accelerator = "cuda" if cfg.accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
+        precision = "bf16-mixed" if environment.has_fast_bfloat16(accelerator) else "32-true"
+    try:
+        return Trainer(
+            accelerator=cfg.accelerator,
+            devices=cfg.devices,
+            strategy=GradientAveragingStrategy() if cfg.devices > 1 else "auto",
+            precision=precision,
+            max_epochs=1,
+            logger=run_loggers or False,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as problem:
+        raise UserError(f"trainer.accelerator={cfg.accelerator}, trainer.precision={precision}: {problem}") from problem
