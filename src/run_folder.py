@@ -189,10 +189,6 @@ class RunFolder:
         status["warnings"] = [*status.get("warnings", []), warning]
         write_atomically(self.path / "status.json", json.dumps(status, indent=1))
 
-    def summary(self) -> dict[str, Any]:
-        path = self.path / "summary.json"
-        return json.loads(path.read_text()) if path.exists() else {}
-
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         if self.writable:
             write_atomically(self.path / "summary.json", json.dumps(summary, indent=1))

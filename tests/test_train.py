@@ -362,10 +362,24 @@ def test_bad_files_can_be_skipped_and_are_counted(run_tiny, images):
         ((), "data.root is missing"),
         (("data.root=nothing-here",), "nothing-here"),
         (("data.root=empty",), "empty"),
-        (("data.root=images", "data.mask_folders={lesion: masks}"), "masks"),
+        (("data.root=images", "data.mask_folders={lesion: masks}"), "data.mask_folders.lesion: there is no folder"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_one_line_with_its_remedy(run_tiny, images, overrides, said):
     (images.parent / "empty").mkdir()
     outcome = run_tiny("data=folder", *overrides)
     assert outcome.status == 2 and said in outcome.error and "Traceback" not in outcome.err
+
+
+def test_masks_named_on_the_command_line_are_read_and_a_bad_one_is_one_line(run_tiny):
+    for folder in ("data/images", "data/masks"):
+        Path(folder).mkdir(parents=True)
+        for i in range(8):
+            Image.new("L", (20, 20), i).save(f"{folder}/{i}.png")
+    asked = ("data=folder", "data.root=data", "data.images=images", "data.mask_folders={lesion: masks}", "batch_size=4")
+    assert run_tiny(*asked, "images=16", "name=a").status == 0
+    assert "lesion" in Path("outputs/a/config.yaml").read_text()
+    Image.new("L", (18, 20)).save("data/masks/1.png")
+    assert "is of 18x20 pixels, its image images/1.png of 20x20" in run_tiny(*asked).error
+    Path("data/masks/1.png").unlink()
+    assert "images/1.png has no mask in the folder 'masks'" in run_tiny(*asked).error
