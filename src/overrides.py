@@ -53,7 +53,10 @@ def _parse(overrides: Iterable[str]) -> list[Override]:
         try:
             parsed += parser.parse_overrides([override])
         except HydraException as problem:
-            raise UserError(f"{override} is not of the form key=value ({str(problem).splitlines()[0]})") from problem
+            raise UserError(
+                f"{override} is not of the form key=value; a value with special characters needs quotes of its own, "
+                "key=\"'value'\""
+            ) from problem
     return parsed
 
 

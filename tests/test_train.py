@@ -251,6 +251,7 @@ def test_tensorboard_is_selectable(run_tiny):
             "model.generator.upsampling=cubic is unknown: choose one of nearest, transposed",
         ),
         ("optim.lr=abc", "optim.lr=abc must be a number, as its default 0.0002"),
+        ("data.group=^(.*)-IM", "a value with special characters needs quotes of its own"),
         ("force=1", "force=1 must be true or false"),
         ("images=-5", "images=-5 must be at least 1"),
         ("batch_size=0", "batch_size=0 must be at least 1"),
