@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.timing import machine
-from src.networks.attention import SelfAttention, differentiable_twice
+from src.networks.attention import SelfAttention
+from src.networks.second_derivative import differentiable_twice
 
 CHANNELS = 64  # of the features that enter PGGAN's block at 512 px
 SIDES = (64, 128, 256)  # pixels

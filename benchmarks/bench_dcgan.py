@@ -31,8 +31,9 @@ from src.data.stream import BatchStream
 from src.networks.dcgan import Discriminator, Generator
 from src.networks.upsampling import UpsampleConv2d
 from src.overrides import CONF
+from src.pixels import to_unit_range
 from src.run_folder import RunFolder
-from src.training.adversarial import AdversarialModule, frozen, to_unit_range
+from src.training.adversarial import AdversarialModule, frozen
 from src.training.build import build_trainer
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
+from src.data.joint import joint_channels
 from src.run_folder import FREE_SETTINGS
 
 LONGEST_NAME = 150  # characters of a folder name, below the 255 bytes that file systems allow
@@ -42,4 +43,6 @@ OmegaConf.register_new_resolver("ema_half_life", lambda images: min(11_000, shar
 # Enhanced-GAN attends before its 256 px block, or before the last one of a run that stops below.
 OmegaConf.register_new_resolver("attention_resolution", lambda resolution: min(256, resolution), replace=True)
 OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
+OmegaConf.register_new_resolver("joint_channels", lambda c, m, joint: joint_channels(c, len(m), joint), replace=True)
+OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
 OmegaConf.register_new_resolver("share", share, replace=True)

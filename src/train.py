@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -16,19 +15,18 @@ from rich.console import Console
 from src import environment, processes
 from src.cli import Interrupted, launch
 from src.data.base import ImageData
+from src.data.joint import join_masks
 from src.data.store import Split
 from src.data.stream import BatchStream
 from src.reporting.compare import write_comparison
 from src.reporting.runs import find_runs
 from src.run_folder import RunFolder
 from src.training import loggers as logging_backends
-from src.training.adversarial import to_unit_range
 from src.training.build import build_loggers, build_module, build_trainer
 from src.training.callbacks.checkpoints import Checkpoints
 from src.training.callbacks.interruption import Interruption
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
-from src.training.callbacks.samples import Samples
 from src.training.divergence import DivergenceMonitor
 from src.training.dry_run import as_table, estimate
 
@@ -41,8 +39,9 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     data.prepare()
     with open_dict(cfg):
         cfg.data.update(data.description.as_config())
+    split = join_masks(data.split("train")) if cfg.with_masks else data.split("train")
     if cfg.dry_run:
-        print_dry_run(cfg, data.split("train"))
+        print_dry_run(cfg, split)
         return None
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     folder.claim(settings, list(HydraConfig.get().overrides.task))
@@ -52,19 +51,16 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         return None
 
     module = build_module(cfg)
-    split = data.split("train")
     stream = BatchStream(
         split, module.schedule, cfg.images, cfg.seed, module.clock, processes.rank(), cfg.trainer.devices
     )
-
-    real = to_unit_range(split.gather(np.arange(min(cfg.samples, len(split))))["image"])
-    monitor = DivergenceMonitor(cfg.divergence_patience if module.loss.gives_probabilities else None)
+    monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
     recorder = Recorder(folder, cfg.every.log, cfg.every.sample, monitor)
     interruption = Interruption()
     callbacks = [
         recorder,
         ProgressReport(cfg.images, cfg.every.log * 5, recorder, cfg.progress),
-        Samples(folder.samples, cfg.every.sample, cfg.samples, real, cfg.seed),
+        *(make(folder=folder.samples, split=split) for make in instantiate(cfg.callbacks).values()),
         interruption,
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep),  # last: what is saved has been shown
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,7 +21,8 @@ class SelfAttention(nn.Module):
     channels and values of C/2; keys and values are 2×2 max-pooled, scores are not divided by √d, and a 1×1
     convolution returns to C channels. C must be a multiple of 8.
 
-    A penalty on gradients differentiates twice, which the fused kernels cannot: see :func:`differentiable_twice`.
+    A penalty on gradients differentiates twice, which the fused kernels cannot: see
+    :func:`src.networks.second_derivative.differentiable_twice`.
     """
 
     def __init__(self, channels: int, equalized: bool = True) -> None:
@@ -46,24 +45,6 @@ class SelfAttention(nn.Module):
         attend = _TwiceDifferentiable.apply if self.twice else _attend
         attended = attend(query, key, value).transpose(1, 2).unflatten(2, features.shape[2:])
         return features + self.gamma * self.out(attended)
-
-
-@contextmanager
-def differentiable_twice(module: nn.Module) -> Iterator[None]:
-    """Forwards within may be differentiated twice, as a penalty on gradients does; others only once.
-
-    Exact either way, and the matrix of pairs is held in neither; the price here is that the first derivative computes
-    the attention again. Outside, a second derivative is an error of torch, never a wrong value.
-    """
-    layers = [layer for layer in module.modules() if isinstance(layer, SelfAttention)]
-    before = [layer.twice for layer in layers]
-    for layer in layers:
-        layer.twice = True
-    try:
-        yield
-    finally:
-        for layer, twice in zip(layers, before, strict=True):
-            layer.twice = twice
 
 
 def _positions(features: Tensor) -> Tensor:

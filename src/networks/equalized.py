@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from src.networks.second_derivative import conv2d_twice
 from src.networks.upsampling import upsampling_kernel
 
 LEAKY_SLOPE = 0.2
@@ -53,12 +54,15 @@ class EqualizedConv2d(nn.Conv2d):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=padding, bias=bias)
         self.scale = _he_scale(self.weight, gain, equalized)
+        self.twice = False  # whether the next forward will be differentiated twice
 
     def reset_parameters(self) -> None:
         _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.conv2d(input, _scaled_weight(self, self.scale, input), self.bias, padding=self.padding)
+        weight = _scaled_weight(self, self.scale, input)
+        convolve = conv2d_twice if self.twice else F.conv2d
+        return convolve(input, weight, self.bias, padding=self.padding)
 
 
 class EqualizedUpsampleConv2d(EqualizedConv2d):

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from src.clock import Clock, Stream, derive_seed, random_generator
 from src.data.store import Batch
-from src.networks.attention import differentiable_twice
 from src.networks.latent import Latent
 from src.networks.progressive import blend_real
+from src.networks.second_derivative import differentiable_twice
+from src.pixels import to_unit_range
 from src.training.ema import ExponentialMovingAverage
 from src.training.meter import Meter
 from src.training.penalties import Penalty
@@ -51,12 +52,6 @@ def seed_noise(device: torch.device, seed: int) -> None:
 
 def uniform(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator)
-
-
-def to_unit_range(image: Tensor) -> Tensor:
-    """Stored pixels (uint8 or uint16) → [-1, 1] in the default dtype, channels last in memory."""
-    half = torch.iinfo(image.dtype).max / 2
-    return image.to(torch.get_default_dtype()).div_(half).sub_(1).contiguous(memory_format=torch.channels_last)
 
 
 @contextmanager
@@ -102,6 +97,11 @@ class AdversarialModule(LightningModule):
         self.latent, self.loss, self.optimizer, self.seed = latent, loss, optimizer, seed
         self.schedule, self.penalties = schedule, list((penalties or {}).values())
         self.clock, self.meter = Clock(), Meter()
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether D(x) is a probability, from which a discriminator that has won can be told."""
+        return self.loss.gives_probabilities
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.optimizer(self.discriminator.parameters()), self.optimizer(self.generator.parameters())]

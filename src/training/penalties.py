@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from src.errors import UserError
+from src.networks.second_derivative import inputs_only
 
 Critic = Callable[[Tensor], Tensor]  # images (B, C, H, W) → logits (B,)
 
@@ -108,5 +109,7 @@ def input_gradient(critic: Critic, images: Tensor) -> Tensor:
     as minibatch standard deviation) adds its share, as in the code of Karras et al.
     """
     images = images.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(images).sum(), images, create_graph=True)
+    logits = critic(images)
+    with inputs_only():
+        (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient

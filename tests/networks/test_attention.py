@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from benchmarks.bench_attention import peak_memory, penalise, train
 from src.networks import attention
-from src.networks.attention import SelfAttention, differentiable_twice
+from src.networks.attention import SelfAttention
+from src.networks.second_derivative import differentiable_twice
 
 
 def layer_of(channels: int, dtype: torch.dtype = torch.float64) -> SelfAttention:

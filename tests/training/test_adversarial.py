@@ -13,7 +13,8 @@ from src.data.store import Split, Store
 from src.data.stream import BatchStream
 from src.networks.dcgan import Discriminator, Generator
 from src.networks.latent import Latent
-from src.training.adversarial import AdversarialModule, frozen, to_unit_range
+from src.pixels import to_unit_range
+from src.training.adversarial import AdversarialModule, frozen
 from src.training.losses import BinaryCrossEntropy
 from src.training.meter import Meter
 from src.training.optim import adam

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from pytorch_lightning import Callback, Trainer
@@ -13,13 +14,22 @@ from torchvision.utils import make_grid
 
 from src.atomic import atomic_write
 from src.clock import Stream, random_generator
+from src.data.store import Split
+from src.pixels import to_unit_range
 from src.reporting.figures import GRID_COLUMNS, GRID_PADDING
+from src.reporting.overlay import overlay
 
 
-def save_grid(images: Tensor, path: Path, columns: int = GRID_COLUMNS) -> None:
-    """Images (N, C, H, W) in [-1, 1] → one PNG, ``columns`` to a row. C is 1, or 3 and more (the first three)."""
-    grid = make_grid(images[:, :3].float().clamp(-1, 1).add(1).div(2), nrow=columns, padding=GRID_PADDING)
-    pixels = grid.mul(255).add(0.5).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+def save_grid(images: Tensor, path: Path, image_channels: int, columns: int = GRID_COLUMNS) -> None:
+    """Images (N, C, H, W) in [-1, 1] → one PNG, ``columns`` to a row.
+
+    Channels after the first ``image_channels`` (1 or 3) are masks, inside above 0: they are drawn over the image.
+    """
+    shown, masks = images[:, :image_channels].cpu(), images[:, image_channels:].cpu()
+    if masks.shape[1]:
+        shown = overlay(shown, masks > 0)
+    grid = make_grid(shown.float().clamp(-1, 1).add(1).div(2), nrow=columns, padding=GRID_PADDING)
+    pixels = grid.mul(255).add(0.5).to(torch.uint8).permute(1, 2, 0).numpy()
     with atomic_write(path) as file:
         Image.fromarray(pixels).save(file, format="PNG")
 
@@ -27,16 +37,18 @@ def save_grid(images: Tensor, path: Path, columns: int = GRID_COLUMNS) -> None:
 class Samples(Callback):
     """Writes a grid to ``samples/`` at every ``every`` images, the real grid beside them, and a strip over training."""
 
-    def __init__(self, folder: Path, every: int, count: int, real: Tensor, seed: int) -> None:
-        """``real`` (count, C, H, W) in [-1, 1] is what the real grid shows."""
-        self.folder, self.every, self.count, self.real, self.seed = folder, every, count, real, seed
+    def __init__(self, folder: Path, split: Split, every: int, count: int, image_channels: int, seed: int) -> None:
+        """The first ``count`` images of ``split`` are the real grid; ``image_channels`` as in ``save_grid``."""
+        self.folder, self.split, self.every, self.count = folder, split, every, count
+        self.image_channels, self.seed = image_channels, seed
         self.latents: Tensor | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.latents = pl_module.latent.sample(self.count, random_generator(self.seed, Stream.SAMPLES))
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_grid(self.real, self.folder / "real.png")
+            real = self.split.gather(np.arange(min(self.count, len(self.split))))["image"]
+            save_grid(to_unit_range(real), self.folder / "real.png", self.image_channels)
             for grid in self.grids():
                 if int(grid.stem) > pl_module.clock.images:  # from before a crash: will be drawn again
                     grid.unlink()
@@ -53,7 +65,7 @@ class Samples(Callback):
     def draw(self, trainer: Trainer, module: Any) -> None:
         images = module.clock.images
         path = self.folder / f"{images:09d}.png"
-        save_grid(module.sample(self.latents), path)
+        save_grid(module.sample(self.latents), path, self.image_channels)
         self.draw_strip()
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
