@@ -53,7 +53,7 @@ class PhantomData(ImageData):
             raise UserError(f"data.resolution is {resolution}: set it to the pixels a side, 8 or more")
         if channels not in (1, 3):
             raise UserError(f"data.channels is {channels}: set it to 1 (grey) or 3 (colour)")
-        self.name, self.seed, self.cache = name, seed, Path(cache)
+        self.name, self.seed, self.cache = name, seed, Path(cache).expanduser()
         self.sizes = dict(sizes)
         _check_names("data.sizes", self.sizes, FIRST)
         for split, size in self.sizes.items():
