@@ -18,7 +18,10 @@ from src.atomic import write_atomically
 from src.errors import UserError
 
 # Top-level settings that may differ between two visits to a run: they do not change what is trained.
-FREE_SETTINGS = ("callbacks", "divergence_patience", "dry_run", "every", "force", "logger", "name", "paths", "progress")
+FREE_SETTINGS = (
+    "callbacks", "divergence_patience", "dry_run", "every", "force", "logger", "name", "objective", "paths",
+    "progress", "scores",
+)  # fmt: skip
 
 
 class FolderTaken(UserError):

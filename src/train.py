@@ -27,8 +27,10 @@ from src.training.callbacks.checkpoints import Checkpoints
 from src.training.callbacks.interruption import Interruption
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
+from src.training.callbacks.scores import Scores
 from src.training.divergence import DivergenceMonitor
 from src.training.dry_run import as_table, estimate
+from src.training.scoring import pick
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,9 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     data.prepare()
     with open_dict(cfg):
         cfg.data.update(data.description.as_config())
-    split = join_masks(data.split("train")) if cfg.with_masks else data.split("train")
+    split = instantiate(cfg.training)(data.split("train"), data.description)
+    if cfg.with_masks:
+        split = join_masks(split)
     if cfg.dry_run:
         print_dry_run(cfg, split)
         return None
@@ -55,12 +59,14 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         split, module.schedule, cfg.images, cfg.seed, module.clock, processes.rank(), cfg.trainer.devices
     )
     monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
+    scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
     recorder = Recorder(folder, cfg.every.log, cfg.every.sample, monitor)
     interruption = Interruption()
     callbacks = [
         recorder,
         ProgressReport(cfg.images, cfg.every.log * 5, recorder, cfg.progress),
         *(make(folder=folder.samples, split=split) for make in instantiate(cfg.callbacks).values()),
+        *([Scores(folder, scorer, cfg.every.score, cfg.scores.best, cfg.scores.lower)] if scorer else []),
         interruption,
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep),  # last: what is saved has been shown
     ]
@@ -79,6 +85,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         folder.write_status("interrupted", "stopped by the user", images)
         log.info(f"stopped after {images:,} images, all saved; the same command goes on from there")
         raise Interrupted
+    final = {**recorder.latest, **(scorer.final(module, folder.path) if scorer and folder.writable else {})}
     folder.write_summary(
         {
             "model": cfg.model.name,
@@ -86,15 +93,15 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
             "date": datetime.now(UTC).date().isoformat(),
             "images": images,
             "seconds": round(folder.metrics.seconds(), 1),
-            "final": recorder.latest,
+            "final": final,
             "parameters": module.parameter_counts(),
             "environment": environment.describe(str(trainer.precision)),
             "git": environment.git_state(),
         }
     )
     folder.write_status("done", images=images)
-    log.info(f"done: {folder.name}: look at samples/strip.png and losses.png")
-    return recorder.latest.get("loss_g")
+    log.info(f"done: {folder.name}: look at {'samples/strip.png and ' if folder.samples.exists() else ''}losses.png")
+    return pick(final, cfg.objective or ("loss_g" if "loss_g" in final else "loss"))
 
 
 def print_dry_run(cfg: DictConfig, split: Split) -> None:

@@ -111,7 +111,11 @@ class FolderData(ImageData):
             names, labels = self._labels(samples)
             builder = Builder(samples, labels, names, self.settings, self.workers)
             store = Store.open_or_build(self.cache / f"{self.name}-{builder.key()}", builder.build)
-            self._splits = {name: Split(store, rows) for name, rows in self._rows(store, samples).items()}
+            cases = self._groups(store.meta["files"])
+            self._splits = {
+                name: Split(store, rows, [cases[row] for row in rows])
+                for name, rows in self._rows(store, samples, cases).items()
+            }
             for note in store.meta["notes"]:
                 logger.info("%s: %s", self.name, note)
             if skipped := list(store.meta["skipped"].values()):
@@ -136,10 +140,9 @@ class FolderData(ImageData):
                 )
         return classes, [index[name] for name in names]
 
-    def _rows(self, store: Store, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    def _rows(self, store: Store, samples: Sequence[Sample], groups: Sequence[str]) -> dict[str, np.ndarray]:
         """The store's rows in each split."""
         files: list[str] = store.meta["files"]
-        groups = self._groups(files)
         if self.split_folders is None:
             return split_rows(groups, store.labels.tolist(), self.fractions, self.split_by, self.seed)
         split_of = {sample.file: sample.split for sample in samples}

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -76,9 +76,24 @@ class Split:
 
     store: Store
     rows: np.ndarray  # (n,) rows of the store's arrays
+    cases: Sequence[str] | None = None  # by position: the patient or sequence; None where each image is its own
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def files(self) -> list[str]:
+        """By position: the image's file, or its row where the store was made from no files."""
+        files = self.store.meta.get("files")
+        return [files[row] if files else f"{row:06d}" for row in self.rows]
+
+    def cases_or_files(self) -> list[str]:
+        """By position: what the image must not be separated from."""
+        return list(self.cases) if self.cases is not None else self.files()
+
+    def take(self, positions: np.ndarray) -> Split:
+        """The images at ``positions``."""
+        cases = None if self.cases is None else [self.cases[i] for i in positions]
+        return Split(self.store, self.rows[positions], cases)
 
     def at(self, resolution: int) -> Split:
         """This split with images of ``resolution`` px on their longer side, averaged down from the stored ones.

@@ -101,6 +101,9 @@ def save_losses(metrics: Mapping[str, np.ndarray], path: Path) -> None:
 
     ``metrics`` has columns of equal length: ``images`` and any of ``loss_d``, ``loss_g``, ``d_real``, ``d_fake``.
     """
+    if "loss" in metrics:
+        _save_loss(metrics, path)
+        return
     figure = Figure(figsize=(8, 5.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     _draw_columns(upper, metrics, {"loss_d": "discriminator", "loss_g": "generator"})
@@ -109,6 +112,15 @@ def save_losses(metrics: Mapping[str, np.ndarray], path: Path) -> None:
     _dress(lower, "Mean probability of being real", LIGHT)
     _fit_probabilities(lower)
     lower.set_xlabel("real images shown", color=LIGHT.text)
+    write_atomically(path, figure_png(figure, facecolor="white"))
+
+
+def _save_loss(metrics: Mapping[str, np.ndarray], path: Path) -> None:
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    _draw_line(axes, metrics, "loss", color=COLOURS[0], linewidth=1.4)
+    _dress(axes, "Loss", LIGHT)
+    axes.set_xlabel("real images shown", color=LIGHT.text)
     write_atomically(path, figure_png(figure, facecolor="white"))
 
 

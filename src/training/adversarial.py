@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
-from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from src.clock import Clock, Stream, derive_seed, random_generator
+from src.clock import Stream, derive_seed, random_generator
 from src.data.store import Batch
 from src.networks.latent import Latent
 from src.networks.progressive import blend_real
 from src.networks.second_derivative import differentiable_twice
 from src.pixels import to_unit_range
 from src.training.ema import ExponentialMovingAverage
-from src.training.meter import Meter
+from src.training.module import ClockedModule, OptimizerFactory, seed_noise
 from src.training.penalties import Penalty
 from src.training.schedule import Schedule, State
-from src.training.strategy import average_gradients
-
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 class AdversarialLoss(Protocol):
@@ -38,16 +34,6 @@ class AdversarialLoss(Protocol):
     def generator(self, fake: Tensor) -> Tensor: ...
 
     def output(self, logits: Tensor) -> Tensor: ...
-
-
-def seed_noise(device: torch.device, seed: int) -> None:
-    """Seed what the networks draw, such as dropout.
-
-    ``torch.manual_seed`` would also queue the seed for devices that are not in use, at a millisecond a step.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
 
 
 def uniform(count: int, generator: torch.Generator) -> Tensor:
@@ -64,7 +50,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
         network.requires_grad_(True)
 
 
-class AdversarialModule(LightningModule):
+class AdversarialModule(ClockedModule):
     """Trains a generator against a discriminator; its clock counts real images shown.
 
     Args:
@@ -88,20 +74,12 @@ class AdversarialModule(LightningModule):
         penalties: Mapping[str, Penalty] | None = None,
         ema: Callable[[nn.Module], ExponentialMovingAverage] | None = None,
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.name = name
+        super().__init__(name, optimizer, seed, schedule)
         self.generator = generator.to(memory_format=torch.channels_last)
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
         self.ema = ema(self.generator) if ema is not None else None
-        self.latent, self.loss, self.optimizer, self.seed = latent, loss, optimizer, seed
-        self.schedule, self.penalties = schedule, list((penalties or {}).values())
-        self.clock, self.meter = Clock(), Meter()
-
-    @property
-    def gives_probabilities(self) -> bool:
-        """Whether D(x) is a probability, from which a discriminator that has won can be told."""
-        return self.loss.gives_probabilities
+        self.latent, self.loss, self.penalties = latent, loss, list((penalties or {}).values())
+        self.gives_probabilities = loss.gives_probabilities
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.optimizer(self.discriminator.parameters()), self.optimizer(self.generator.parameters())]
@@ -153,14 +131,6 @@ class AdversarialModule(LightningModule):
                 optimizer.state.clear()
         return optimizers
 
-    def descend(self, loss: Tensor, optimizer: LightningOptimizer) -> None:
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        average_gradients(optimizer.optimizer)
-        optimizer.step()
-        # Autocast keeps low-precision copies of the weights for as long as its context lasts: now they are stale.
-        torch.clear_autocast_cache()
-
     def draw(self, stream: Stream, sample: Callable[[int, torch.Generator], Tensor], count: int) -> Tensor:
         """``count`` rows for this rank at this step: its slice of what ``sample`` draws for the whole batch."""
         rows = sample(count * self.trainer.world_size, random_generator(self.seed, stream, self.clock.images))
@@ -181,18 +151,5 @@ class AdversarialModule(LightningModule):
         network.train(training)
         return F.interpolate(images, scale_factor=self.schedule.resolution // state.resolution)
 
-    def parameter_counts(self) -> dict[str, int]:
-        return {
-            "generator": sum(p.numel() for p in self.generator.parameters()),
-            "discriminator": sum(p.numel() for p in self.discriminator.parameters()),
-        }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # The trainer's own loop counters count optimizer steps and batches; here the image clock says where to go on.
-        checkpoint.pop("loops", None)
-        checkpoint["images"] = self.clock.images
-        checkpoint["meter"] = self.meter.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.clock.images = checkpoint["images"]
-        self.meter.load_state_dict(checkpoint["meter"])
+    def networks(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "discriminator": self.discriminator}

@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
+from torch import nn
 
 from src.atomic import atomic_write
 from src.errors import UserError
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """The content of a checkpoint; nothing in it gets to run. Raises UserError where it cannot be read."""
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as problem:
+        raise UserError(
+            f"checkpoint {path} cannot be read ({type(problem).__name__}): delete it to go on from an earlier one, "
+            "or start anew with force=true"
+        ) from problem
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint itself, or the best, else the last one of a run folder. Raises UserError where there is none."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path} is neither a run folder nor a checkpoint: give one that src.train made")
+    for name in ("best.ckpt", "last.ckpt"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    raise UserError(f"{path} has no checkpoint: train it first (its folder checkpoints/ is empty or missing)")
+
+
+def load_weights(network: nn.Module, path: Path, prefixes: Sequence[str]) -> None:
+    """Load the weights that a checkpoint or run folder keeps under the first of ``prefixes`` that it has.
+
+    Raises:
+        UserError: there is no checkpoint, or it is of another architecture; the first weight that differs is named.
+    """
+    path = find_checkpoint(path)
+    stored = read_checkpoint(path)["state_dict"]
+    prefix = next((p for p in prefixes if any(key.startswith(p) for key in stored)), prefixes[-1])
+    weights = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
+    wanted = network.state_dict()
+    for key in [*wanted, *(k for k in weights if k not in wanted)]:
+        here, there = (tuple(w[key].shape) if key in w else None for w in (wanted, weights))
+        if here != there:
+            raise UserError(
+                f"checkpoint {path} is of another architecture: {key} is {there or 'missing'} there and "
+                f"{here or 'missing'} here: take one of the same model, or the settings in its run's config.yaml"
+            )
+    network.load_state_dict(weights)
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -36,13 +81,7 @@ class AtomicCheckpointIO(CheckpointIO):
         map_location: Callable | str | torch.device | None = None,
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
-        try:
-            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        except Exception as problem:
-            raise UserError(
-                f"checkpoint {path} cannot be read ({type(problem).__name__}): delete it to go on from an earlier one, "
-                "or start anew with force=true"
-            ) from problem
+        return read_checkpoint(Path(path), map_location or "cpu")
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -90,6 +91,30 @@ class FixedSchedule(Schedule):
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         super().__init__([Phase(resolution, False, 0, total, batch_size, lr)])
+
+
+class CosineSchedule(FixedSchedule):
+    """One phase whose learning rate rises linearly, then falls to 0 along a half cosine (Loshchilov and Hutter, 2017).
+
+    Args:
+        decay_images: images shown when it reaches 0.
+        warm_up: share of them during which it rises.
+    """
+
+    def __init__(
+        self, resolution: int, batch_size: int, lr: float, total: int, decay_images: int, warm_up: float = 0.1
+    ) -> None:
+        super().__init__(resolution, batch_size, lr, total)
+        if not 0 <= warm_up < 1:
+            raise UserError(f"model.schedule.warm_up={warm_up} must be at least 0 and less than 1")
+        self.decay_images, self.warm_up = decay_images, warm_up
+
+    def at(self, images: int) -> State:
+        state = super().at(images)
+        done = min((images + state.batch_size / 2) / self.decay_images, 1.0)  # the middle of the step
+        if done < self.warm_up:
+            return replace(state, lr=state.lr * done / self.warm_up)
+        return replace(state, lr=state.lr * (1 + math.cos(math.pi * (done - self.warm_up) / (1 - self.warm_up))) / 2)
 
 
 class ProgressiveSchedule(Schedule):

@@ -18,12 +18,11 @@ class ImagesPerSecond(ProgressColumn):
         return Text(f"{task.speed:,.0f} images/s" if task.speed else "– images/s", style="progress.data.speed")
 
 
+SHOWN = {"loss": "loss", "loss_d": "loss D", "loss_g": "G", "d_real": "· D(x)", "d_fake": "D(G(z))"}
+
+
 def describe(row: dict[str, float]) -> str:
-    return (
-        f"loss D {row['loss_d']:.3f} G {row['loss_g']:.3f} · D(x) {row['d_real']:.2f} D(G(z)) {row['d_fake']:.2f}"
-        if row
-        else ""
-    )
+    return " ".join(f"{title} {row[name]:.3f}" for name, title in SHOWN.items() if name in row)
 
 
 class ProgressReport(Callback):

@@ -1,0 +1,95 @@
+"""The training images of a downstream model: some real ones, some synthetic ones, or both."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+
+from src.data.base import Description
+from src.data.folder import FolderData
+from src.data.store import Split, Store
+from src.errors import UserError
+
+
+def training_images(
+    split: Split,
+    description: Description,
+    real_fraction: float,
+    synthetic: str | None,
+    ratio: float | None,
+    seed: int,
+    cache: str,
+) -> Split:
+    """What ``training`` in conf/train.yaml asks for.
+
+    Args:
+        real_fraction: share of the cases of ``split`` to keep; a smaller share is part of every larger one.
+        synthetic: folder that src.generate wrote, None for real images alone.
+        ratio: synthetic images per real one; None: as many as there are.
+        seed: chooses the cases.
+
+    Raises:
+        UserError: a share outside [0, 1] or without any image, or synthetic images that are too few or do not fit.
+    """
+    if not 0 <= real_fraction <= 1:
+        raise UserError(f"training.real_fraction={real_fraction} must be from 0 to 1")
+    real = take_fraction(split, real_fraction, seed) if real_fraction else split.take(np.arange(0))
+    if synthetic is None:
+        if not len(real):
+            raise UserError("training.real_fraction=0 leaves no image: raise it, or name training.synthetic")
+        return real
+    added = read_synthetic(synthetic, description, cache)
+    if ratio is not None:
+        wanted = round(ratio * len(real))
+        if wanted > len(added):
+            raise UserError(
+                f"training.ratio={ratio:g} needs {wanted} synthetic images, {synthetic} has {len(added)}: "
+                "generate more, or lower the ratio"
+            )
+        added = added.take(np.arange(wanted))
+    return concatenate(real, added)
+
+
+def take_fraction(split: Split, fraction: float, seed: int) -> Split:
+    """The images of a share of the cases, at least one case, chosen by a hash of seed and case."""
+    names = split.cases_or_files()
+    ranked = sorted(set(names), key=lambda case: hashlib.sha256(f"{seed}:{case}".encode()).digest())
+    kept = set(ranked[: max(1, math.ceil(fraction * len(ranked) - 1e-9))])
+    return split.take(np.flatnonzero([name in kept for name in names]))
+
+
+def read_synthetic(folder: str, description: Description, cache: str) -> Split:
+    """All images of a folder that src.generate wrote, with the masks that ``description`` names."""
+    root = Path(folder)
+    if not (root / "images").is_dir():
+        raise UserError(f"training.synthetic={folder} has no folder images: give one that src.generate wrote")
+    data = FolderData(
+        root=folder,
+        cache=cache,
+        name="synthetic",
+        images="images",
+        mask_folders={name: f"masks/{name}" for name in description.masks},
+        resolution=description.resolution,
+        channels=description.channels,
+        splits={"train": 1.0},
+    )
+    return data.split("train")
+
+
+def concatenate(one: Split, other: Split) -> Split:
+    """The images of both, held in memory."""
+    images, labels, masks = (
+        [getattr(part.store, name) for part in (one, other)] for name in ("images", "labels", "masks")
+    )
+    if images[0].dtype != images[1].dtype:
+        raise UserError(f"synthetic images of {images[1].dtype} cannot be mixed with real ones of {images[0].dtype}")
+    store = Store(
+        np.concatenate([images[0][one.rows], images[1][other.rows]]),
+        np.concatenate([labels[0][one.rows], labels[1][other.rows]]),
+        None if masks[0] is None else np.concatenate([masks[0][one.rows], masks[1][other.rows]]),
+        {"files": [*one.files(), *other.files()]},
+    )
+    return Split(store, np.arange(len(store.labels)), [*one.cases_or_files(), *other.cases_or_files()])

@@ -1,0 +1,53 @@
+"""How well each test image was segmented: a table, and the best, median and worst as a picture."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from src.pixels import to_unit_range
+from src.reporting.overlay import overlay
+from src.training.callbacks.samples import save_grid
+
+TABLE, PICTURE = "test_cases.csv", "test_cases.png"
+SHOWN = 8  # images a row: of the best, of those about the median, of the worst
+
+
+def write_case_table(
+    path: Path, files: Sequence[str], cases: Sequence[str], masks: Sequence[str], dice: Tensor
+) -> None:
+    """A row per image: file, case, and the Dice coefficient of every mask from ``dice`` (N, K)."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "case", *masks])
+        for name, case, values in zip(files, cases, dice.tolist(), strict=True):
+            writer.writerow([name, case, *(f"{value:.6f}" for value in values)])
+
+
+def read_case_table(path: Path) -> tuple[dict[str, float], dict[str, str]]:
+    """By file: the mean Dice coefficient over masks, and the case."""
+    with open(path, newline="") as file:
+        _, *rows = csv.reader(file)
+    dice = {name: sum(map(float, values)) / len(values) for name, _, *values in rows}
+    return dice, {name: case for name, case, *_ in rows}
+
+
+def save_case_picture(path: Path, image: Tensor, truth: Tensor, predicted: Tensor, dice: Tensor) -> None:
+    """Best, median and worst images, each row with the true masks above the predicted ones.
+
+    ``image`` (N, C, H, W) as stored, ``truth`` and ``predicted`` (N, K, H, W) bool, ``dice`` (N,).
+    """
+    order = dice.argsort(descending=True)
+    middle = max(0, len(order) // 2 - SHOWN // 2)
+    rows = []
+    for chosen in (order[:SHOWN], order[middle : middle + SHOWN], order[-SHOWN:]):
+        pixels = to_unit_range(image[chosen])[:, :3]
+        for masks in (truth, predicted):
+            row = overlay(pixels, masks[chosen])
+            blank = row.new_full((SHOWN - len(row), *row.shape[1:]), -1.0)
+            rows.append(torch.cat([row, blank]))
+    save_grid(torch.cat(rows), path, image_channels=3, columns=SHOWN)

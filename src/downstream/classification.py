@@ -1,0 +1,45 @@
+"""Telling classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
+
+from src.data.store import Batch, Split
+
+
+class Classification:
+    """Cross-entropy on labels.
+
+    Args:
+        label_smoothing: share of the target that is spread evenly over all classes (Szegedy et al., 2016).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        return F.cross_entropy(output.float(), batch["label"], label_smoothing=self.label_smoothing)
+
+    def evaluate(self, predictions: Sequence[tuple[Tensor, Batch]]) -> dict[str, float]:
+        """``accuracy``, ``cross_entropy`` (nats) and ``calibration_error`` (expected, 15 bins; Guo et al., 2017)."""
+        logits = torch.cat([output for output, _ in predictions])
+        label = torch.cat([batch["label"] for _, batch in predictions])
+        return {
+            "accuracy": (logits.argmax(1) == label).double().mean().item(),
+            "cross_entropy": F.cross_entropy(logits, label).item(),
+            "calibration_error": multiclass_calibration_error(logits.softmax(1), label, logits.shape[1]).item(),
+        }
+
+    def report(self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path) -> None:
+        """Write ``test_confusion.csv``: true classes by row, predicted ones by column, counted in images."""
+        logits = torch.cat([output for output, _ in predictions])
+        label = torch.cat([batch["label"] for _, batch in predictions])
+        counts = multiclass_confusion_matrix(logits.argmax(1), label, logits.shape[1])
+        np.savetxt(folder / "test_confusion.csv", counts.cpu().numpy(), "%d", ",")

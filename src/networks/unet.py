@@ -1,0 +1,42 @@
+"""U-Net (Ronneberger et al., MICCAI 2015), from segmentation-models-pytorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import segmentation_models_pytorch as smp
+from torch import nn
+
+from src.errors import UserError
+
+
+def unet(channels: int, masks: int, resolution: int, encoder: str, depth: int, width: int) -> nn.Module:
+    """Images (B, channels, H, W) → logits (B, masks, H, W), from random weights: nothing is downloaded.
+
+    Args:
+        encoder: any encoder of segmentation-models-pytorch.
+        depth: how often the encoder halves the image, 3 to 5; with 4, a residual encoder leaves out its last and
+            largest stage, which small images do without.
+        width: channels of the last decoder stage; every stage before has twice as many.
+
+    Raises:
+        UserError: no masks, an unknown encoder, or a resolution that ``depth`` halvings do not divide.
+    """
+    if masks < 1:
+        raise UserError(
+            "a U-Net needs data with masks: data=phantom, sunnybrook or cvc_clinicdb, "
+            "or data=folder with data.mask_folders='{name: folder}'"
+        )
+    if resolution % 2**depth:
+        raise UserError(
+            f"data.resolution={resolution} must be a multiple of {2**depth} for a U-Net that halves {depth} times: "
+            "change it, or model.network.depth"
+        )
+    widths = [width * 2**i for i in reversed(range(depth))]
+    options: dict[str, Any] = {"in_channels": channels, "classes": masks, "encoder_weights": None}
+    try:
+        return smp.Unet(encoder, encoder_depth=depth, decoder_channels=widths, **options)
+    except KeyError as problem:
+        raise UserError(
+            f"model.network.encoder={encoder} is no encoder of segmentation-models-pytorch: try resnet18 or resnet34"
+        ) from problem

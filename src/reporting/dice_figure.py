@@ -1,0 +1,80 @@
+"""Dice against the fraction of real images: one panel a generator, one line a way of using its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from src.downstream.analysis import ArmSummary, fraction_text
+from src.reporting.figures import Theme, figure_png, run_style
+
+# Inches, so that text is as large as the page's on a desktop and on a phone.
+WIDTH, WIDTH_NARROW, PANEL_HEIGHT = 11.5, 4.9, 3.9
+
+
+def ways(arms: Sequence[ArmSummary]) -> list[str]:
+    """The lines of the figure, in the order of their styles: the arms without their generators."""
+    return list(dict.fromkeys(_way(arm) for arm in arms))
+
+
+def dice_png(arms: Sequence[ArmSummary], theme: Theme, narrow: bool = False) -> bytes:
+    """Mean Dice with 95% bands as a transparent PNG for a page in that theme; ``narrow`` stacks the panels.
+
+    Arms without a generator (real images alone) are drawn in every panel, to compare with.
+    """
+    generators = list(dict.fromkeys(arm.arm.generator for arm in arms if arm.arm.generator))
+    count = max(len(generators), 1)
+    down, across = (count, 1) if narrow else (-(-count // 2), min(count, 2))
+    size = (WIDTH_NARROW if narrow else WIDTH, PANEL_HEIGHT * down)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.06, hspace=0.06))
+    figure.subplots(down, across, sharey=True)
+    fractions = sorted({arm.fraction for arm in arms})
+    for axes, generator in zip_longest(figure.axes, generators):
+        _draw(axes, [arm for arm in arms if arm.arm.generator in (None, generator)], ways(arms))
+        _dress(axes, fractions, theme)
+        axes.set_title(generator or "", loc="left", fontsize=11, color=theme.text, pad=8)
+    for axes in figure.axes[count:]:
+        axes.remove()
+    figure.supylabel("Dice", color=theme.text, fontsize=10)
+    figure.supxlabel("real training images", color=theme.text, fontsize=10)
+    return figure_png(figure, transparent=True)
+
+
+def _way(arm: ArmSummary) -> str:
+    return replace(arm.arm, generator=None).label
+
+
+def _draw(axes: Axes, arms: Sequence[ArmSummary], lines: Sequence[str]) -> None:
+    for index, line in enumerate(lines):
+        points = sorted((arm for arm in arms if _way(arm) == line), key=lambda arm: arm.fraction)
+        if not points:
+            continue
+        style = run_style(index)
+        low, high = zip(*(point.interval for point in points), strict=True)
+        places = [point.fraction for point in points]
+        if len(points) == 1:  # no band: a bar, beside those of the other lines
+            places = [places[0] * (1 + 0.03 * (index - (len(lines) - 1) / 2))]
+            axes.vlines(places, low, high, linewidth=1.4, color=style.colour)
+        axes.fill_between(places, low, high, color=style.colour, alpha=0.09, linewidth=0)
+        axes.plot(places, [point.mean for point in points], marker="o", markersize=4.5, linewidth=1.6, **style.line)
+
+
+def _dress(axes: Axes, fractions: Sequence[float], theme: Theme) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(fractions, [fraction_text(fraction) for fraction in fractions])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(fractions[0] / 1.15, fractions[-1] * 1.15)
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.tick_params(colors=theme.text, labelsize=10, length=0, pad=6)
+    axes.grid(axis="y", color=theme.faint, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_facecolor("none")
+    for side in ("top", "left", "right"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(theme.faint)

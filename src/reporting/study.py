@@ -1,0 +1,272 @@
+"""The page of the downstream study: one HTML file that answers whether synthetic images are worth it to a U-Net."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from src.downstream.analysis import ArmSummary, Study, fraction_text
+from src.downstream.claims import CONTRADICTED, SUPPORTED, Claim, signed
+from src.downstream.comparisons import Comparison, Interval
+from src.reporting import figures
+from src.reporting.compare import LINE, count, significant
+from src.reporting.dice_figure import dice_png, ways
+from src.reporting.runs import MISSING
+
+LARGEST = 1100  # pixels a side that a picture is embedded with, at most: twice its width on a wide screen
+SCORE_NAMES = {
+    "am_score": "AM Score (lower is better)",
+    "mode_score": "Mode Score (higher is better)",
+    "fid": "FID (lower is better)",
+    "kid": "KID (lower is better)",
+}
+STATE_CLASSES = {SUPPORTED: "good", CONTRADICTED: "alert"}
+
+
+class Split(NamedTuple):
+    """How much of the data one split holds."""
+
+    name: str
+    images: int
+    cases: int
+
+
+class Picture(NamedTuple):
+    caption: str
+    path: Path
+
+
+class Copy(NamedTuple):
+    """A synthetic image and the real one nearest to it."""
+
+    synthetic: Path
+    real: Path
+    distance: float
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A generator's scores, and its images beside real ones."""
+
+    name: str
+    scores: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)  # value, low, high (95%)
+    passport: str = ""  # what the scores were computed with; unlike ones get tables of their own
+    samples: Path | None = None  # grid of images
+    overlay: Path | None = None  # the same grid with its masks drawn in
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """Everything the page shows. A part that is absent, or a picture that cannot be read, leaves no gap."""
+
+    study: Study
+    data: str  # name of the data set
+    splits: Sequence[Split]
+    steps: int  # optimisation steps of every U-Net
+    generators: Sequence[Generator] = ()
+    real_samples: Path | None = None
+    real_overlay: Path | None = None
+    copies: Sequence[Copy] = ()
+    copies_note: str = ""  # what the distance is and how many images were searched
+    predictions: Sequence[Picture] = ()  # of U-Nets: best, median, worst
+    passports: Mapping[str, str] = field(default_factory=dict)  # name → text
+    commands: Sequence[str] = ()  # that repeat everything, in order
+    warnings: Sequence[str] = ()  # beside the study's own
+
+
+def write_study(study_page: StudyPage, folder: Path) -> Path:
+    """Write ``study.html`` into ``folder`` (made if absent); returns its path. It needs no other file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    study = study_page.study
+    html = environment.get_template("study.html.jinja").render(
+        page=study_page,
+        study=study,
+        protocol=_protocol(study_page),
+        figure=_figure(study.arms),
+        legend=_legend(study.arms),
+        arms=_arm_table(study.arms),
+        comparisons=_comparison_tables(study.comparisons),
+        claims=[_claim_row(claim) for claim in study.claims],
+        scores=_score_tables(study_page.generators),
+        samples=_samples(study_page),
+        copies=[shown for copy in study_page.copies if (shown := _copy(copy))],
+        predictions=[(p.caption, source) for p in study_page.predictions if (source := embedded(p.path))],
+        warnings=[*study.warnings, *study_page.warnings],
+        missing=MISSING,
+    )
+    path = folder / "study.html"
+    figures.write_atomically(path, html.encode())
+    return path
+
+
+def embedded(path: Path | None) -> str | None:
+    """A picture as a data URL, shrunk to ``LARGEST``; None where there is none that can be read."""
+    try:
+        if path is None:
+            return None
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
+    except OSError:
+        return None
+    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png", optimize=True)
+    return _data_url(buffer.getvalue())
+
+
+def _data_url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _protocol(page: StudyPage) -> list[str]:
+    splits = ", ".join(
+        f"{count(split.images)} {split.name} images ({count(split.cases)} cases)" for split in page.splits
+    )
+    tests = {(arm.images, arm.cases) for arm in page.study.arms}
+    tested = " or ".join(f"{count(images)} images of {count(cases)} cases" for images, cases in sorted(tests))
+    seeds = max((arm.seeds for arm in page.study.arms), default=0)
+    return [
+        f"{page.data}: {splits}.",
+        f"Every U-Net trains for {count(page.steps)} optimisation steps, with {seeds} seed{'s' * (seeds != 1)} an arm, "
+        f"and is tested on the same {tested}.",
+    ]
+
+
+def _figure(arms: Sequence[ArmSummary]) -> dict[str, str]:
+    """The figure for wide and narrow screens, each in light and dark."""
+    return {
+        f"{size}_{name}": _data_url(dice_png(arms, theme, narrow=size == "narrow"))
+        for size in ("wide", "narrow")
+        for name, theme in (("light", figures.LIGHT), ("dark", figures.DARK))
+    }
+
+
+def _legend(arms: Sequence[ArmSummary]) -> list[dict[str, str]]:
+    entries = []
+    for index, label in enumerate(ways(arms)):
+        style = figures.run_style(index)
+        dashes = " ".join(f"{LINE * length:g}" for length in style.dashes)
+        entries.append({"label": label, "colour": style.colour, "dashes": dashes or "none"})
+    return entries
+
+
+def _arm_table(arms: Sequence[ArmSummary]) -> dict[str, Any]:
+    """Arms down, real fractions across."""
+    fractions = sorted({arm.fraction for arm in arms})
+    found = {(arm.arm.label, arm.fraction): arm for arm in arms}
+    rows = [
+        (label, [found.get((label, fraction)) for fraction in fractions])
+        for label in dict.fromkeys(arm.arm.label for arm in arms)
+    ]
+    return {
+        "fractions": [fraction_text(fraction) for fraction in fractions],
+        "rows": [
+            (label, [(f"{arm.mean:.3f}", _range(arm.interval), arm.seeds) if arm else None for arm in cells])
+            for label, cells in rows
+        ],
+    }
+
+
+def _range(interval: Interval | None) -> str:
+    return MISSING if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _signed_range(interval: Interval | None) -> str:
+    return MISSING if interval is None else f"{signed(interval[0])} to {signed(interval[1])}"
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _comparison_tables(comparisons: Sequence[Comparison]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """One table for each share of the real images, the largest first."""
+    fractions = sorted({comparison.fraction for comparison in comparisons}, reverse=True)
+    return [
+        (fraction_text(fraction), [_comparison_row(one) for one in comparisons if one.fraction == fraction])
+        for fraction in fractions
+    ]
+
+
+def _comparison_row(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "arm": comparison.arm.label,
+        "baseline": comparison.baseline.label,
+        "numbers": [
+            signed(comparison.difference),
+            _signed_range(comparison.interval),
+            _signed_range(comparison.corrected_interval),
+            _p_text(comparison.corrected_p),
+            f"{comparison.family}",
+            f"{comparison.seeds}",
+        ],
+        "differs": comparison.corrected_p < 0.05,
+    }
+
+
+def _claim_row(claim: Claim) -> dict[str, Any]:
+    return {
+        "source": claim.source,
+        "claimed": claim.claimed,
+        "found": claim.found,
+        "difference": MISSING if claim.difference is None else signed(claim.difference),
+        "interval": _signed_range(claim.interval),
+        "state": claim.state,
+        "kind": STATE_CLASSES.get(claim.state, "soft"),
+    }
+
+
+def _score_tables(generators: Sequence[Generator]) -> list[dict[str, Any]]:
+    """One table for each passport: numbers computed differently are not put side by side."""
+    scored = sorted((generator for generator in generators if generator.scores), key=lambda one: one.passport)
+    tables = []
+    for passport, members in groupby(scored, key=lambda one: one.passport):
+        rows = list(members)
+        keys = list(dict.fromkeys(key for generator in rows for key in generator.scores))
+        tables.append(
+            {
+                "passport": passport,
+                "names": [SCORE_NAMES.get(key, key.replace("_", " ")) for key in keys],
+                "rows": [(generator.name, [_score(generator.scores.get(key)) for key in keys]) for generator in rows],
+            }
+        )
+    return tables
+
+
+def _score(score: tuple[float, float, float] | None) -> tuple[str, str]:
+    if score is None:
+        return MISSING, ""
+    value, low, high = score
+    return significant(value), f"{significant(low)} to {significant(high)}"
+
+
+def _samples(page: StudyPage) -> list[list[tuple[str, str]]]:
+    """Real images first, then each generator's: captions and pictures, one list a source."""
+    sources = [("real", page.real_samples, page.real_overlay)]
+    sources += [(generator.name, generator.samples, generator.overlay) for generator in page.generators]
+    shown = []
+    for name, samples, overlay in sources:
+        pictures = [(f"{name} images", embedded(samples)), (f"{name} images with their masks", embedded(overlay))]
+        if present := [(caption, source) for caption, source in pictures if source]:
+            shown.append(present)
+    return shown
+
+
+def _copy(copy: Copy) -> tuple[str, str, str] | None:
+    synthetic, real = embedded(copy.synthetic), embedded(copy.real)
+    return (synthetic, real, significant(copy.distance)) if synthetic and real else None

@@ -1,0 +1,71 @@
+"""What every module trained here shares: the image clock, its checkpoint, and a step of an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from src.clock import Clock
+from src.training.meter import Meter
+from src.training.schedule import Schedule
+from src.training.strategy import average_gradients
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+def seed_noise(device: torch.device, seed: int) -> None:
+    """Seed what networks and augmentation draw.
+
+    ``torch.manual_seed`` would also queue the seed for devices that are not in use, at a millisecond a step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+class ClockedModule(LightningModule):
+    """Optimizes by hand, on the clock of real images shown.
+
+    Args:
+        optimizer: makes an optimizer from parameters; called once per network.
+        seed: with the clock, determines all noise.
+        schedule: batch size, learning rate and the like as functions of the clock.
+    """
+
+    gives_probabilities = False  # whether the metrics tell a discriminator that has won
+
+    def __init__(self, name: str, optimizer: OptimizerFactory, seed: int, schedule: Schedule) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.name, self.optimizer, self.seed, self.schedule = name, optimizer, seed, schedule
+        self.clock, self.meter = Clock(), Meter()
+
+    def descend(self, loss: Tensor, optimizer: LightningOptimizer) -> None:
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        average_gradients(optimizer.optimizer)
+        optimizer.step()
+        # Autocast keeps low-precision copies of the weights for as long as its context lasts: now they are stale.
+        torch.clear_autocast_cache()
+
+    def networks(self) -> dict[str, nn.Module]:
+        """What is trained, by name."""
+        raise NotImplementedError
+
+    def parameter_counts(self) -> dict[str, int]:
+        return {name: sum(p.numel() for p in network.parameters()) for name, network in self.networks().items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # The trainer's own loop counters count optimizer steps and batches; here the image clock says where to go on.
+        checkpoint.pop("loops", None)
+        checkpoint["images"] = self.clock.images
+        checkpoint["meter"] = self.meter.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.clock.images = checkpoint["images"]
+        self.meter.load_state_dict(checkpoint["meter"])

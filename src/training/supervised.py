@@ -1,0 +1,107 @@
+"""One network that learns what the data say of their images: classes or masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from src.clock import Stream, derive_seed
+from src.data.store import Batch, Split
+from src.pixels import to_unit_range
+from src.training.checkpoint_io import load_weights
+from src.training.ema import ExponentialMovingAverage
+from src.training.module import ClockedModule, OptimizerFactory, seed_noise
+from src.training.schedule import Schedule
+
+Augmentation = Callable[[Tensor, Batch], tuple[Tensor, Batch]]
+
+
+class Task(Protocol):
+    """What is learned. Implemented in ``src.downstream``."""
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """A scalar, in float32, from the network's output for a batch."""
+        ...
+
+    def evaluate(self, predictions: Sequence[tuple[Tensor, Batch]]) -> Mapping[str, float]:
+        """Scores by name, from (output, batch) of a whole split."""
+        ...
+
+    def report(self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path) -> None:
+        """Write into ``folder`` what the scores do not tell."""
+        ...
+
+
+class SupervisedModule(ClockedModule):
+    """Trains ``network`` on ``task``.
+
+    Args:
+        network: images (B, C, H, W) in [-1, 1] → what the task takes.
+        augmentation: images and batch → the same, changed together; None shows the images as they are.
+        ema: makes the average of the network that is evaluated; None evaluates the network itself.
+        initial: checkpoint or run folder whose weights the network starts with, None for its own.
+
+    Raises:
+        UserError: ``initial`` cannot be read, or holds another network.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        task: Task,
+        optimizer: OptimizerFactory,
+        seed: int,
+        schedule: Schedule,
+        augmentation: Augmentation | None = None,
+        ema: Callable[[nn.Module], ExponentialMovingAverage] | None = None,
+        initial: str | None = None,
+    ) -> None:
+        super().__init__(name, optimizer, seed, schedule)
+        if initial is not None:
+            load_weights(network, Path(initial), ("ema.module.", "network."))
+        self.network = network.to(memory_format=torch.channels_last)
+        self.task, self.augmentation = task, augmentation
+        self.ema = ema(self.network) if ema is not None else None
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"network": self.network}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer(self.network.parameters())
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        state = self.schedule.at(self.clock.images)
+        optimizer = cast(LightningOptimizer, self.optimizers())
+        for group in optimizer.param_groups:
+            group["lr"] = state.lr
+        seed_noise(self.device, derive_seed(self.seed, Stream.NETWORK, self.clock.images, self.global_rank))
+
+        image = to_unit_range(batch["image"])
+        if self.augmentation is not None:
+            image, batch = self.augmentation(image, batch)
+        loss = self.task.loss(self.network(image.contiguous(memory_format=torch.channels_last)), batch)
+        self.descend(loss, optimizer)
+
+        if self.ema is not None:
+            self.ema.update(self.network, state.batch_size)
+        self.clock.advance(state.batch_size)
+        self.meter.add({"loss": loss})
+
+    @torch.no_grad()
+    def predictions(self, split: Split, batch_size: int = 256) -> Iterator[tuple[Tensor, Batch]]:
+        """(output, batch) over the split in order, without augmentation, in evaluation mode and without autocast."""
+        network = self.ema or self.network
+        training = network.training
+        network.eval()
+        for positions in np.array_split(np.arange(len(split)), max(1, -(-len(split) // batch_size))):
+            batch = cast(Batch, {k: cast(Tensor, v).to(self.device) for k, v in split.gather(positions).items()})
+            with torch.autocast(self.device.type, enabled=False):
+                yield network(to_unit_range(batch["image"])).float(), batch
+        network.train(training)
