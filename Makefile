@@ -32,6 +32,8 @@ bench: $(READY) ## Measure speed against stated baselines (docs/benchmarks.md)
 	$(RUN) -m benchmarks.bench_phantom
 	$(RUN) -m benchmarks.bench_store
 	$(RUN) -m benchmarks.bench_dcgan
+	$(RUN) -m benchmarks.bench_progressive
+	$(RUN) -m benchmarks.bench_attention
 
 clean: ## Remove the environment and caches; outputs/ stays
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

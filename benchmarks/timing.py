@@ -24,10 +24,13 @@ def table(title: str, unit: str, speeds: Mapping[str, list[float]], baseline: st
     lines = [f"### {title}", "", f"| | {unit}, median (min–max) | × {baseline} |", "|---|---:|---:|"]
     for name, values in speeds.items():
         ratio = statistics.median(v / b for v, b in zip(values, speeds[baseline], strict=True))
-        lines.append(
-            f"| {name} | {statistics.median(values):,.0f} ({min(values):,.0f}–{max(values):,.0f}) | {ratio:.2f} |"
-        )
+        middle, low, high = (_short(f(values)) for f in (statistics.median, min, max))
+        lines.append(f"| {name} | {middle} ({low}–{high}) | {ratio:.2f} |")
     return "\n".join([*lines, ""])
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def machine() -> str:

@@ -44,7 +44,7 @@ def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | N
         sweep_folder = _prepare_arguments(config_name)
 
         def job(cfg: DictConfig) -> float | None:
-            return _run_job(task, cfg, failures)
+            return run_job(task, cfg, failures)
 
         hydra.main(version_base="1.3", config_path=str(overrides.CONF), config_name=config_name)(job)()
     except Interrupted:
@@ -62,7 +62,8 @@ def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | N
         raise SystemExit(2)
 
 
-def _run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | None:
+def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | None:
+    """Run ``task`` in the run folder that Hydra chose; a failure goes there and, in a line, into ``failures``."""
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir), writable=processes.rank() == 0)
     if not folder.writable:
         logging.disable(logging.WARNING)  # one voice is enough

@@ -18,6 +18,8 @@ class Stream(IntEnum):
     SAMPLES = 3  # the latents shown in every sample grid
     INITIALISATION = 4
     PENALTY = 5  # where between a real and a fake image the critic's gradient is taken
+    GENERATION = 6  # the latents of exported images, one position an image
+    SCORES = 7  # the latents of scored images, and which real ones they are set against
 
 
 def derive_seed(seed: int, stream: Stream, *position: int) -> int:

@@ -23,15 +23,13 @@ def is_child() -> bool:
 
 
 def run_on_devices(devices: int, overrides: Sequence[str], folder: Path) -> int:
-    """Run this program's job in ``devices`` processes; returns 0, or the exit status of the first that failed.
+    """Run a training in ``devices`` processes; returns 0, or the exit status of the first that failed.
 
     Every job of a sweep gets processes of its own, so that nothing of a job is left for the next. ``folder`` is the
     job's run folder.
     """
-    module = sys.modules["__main__"].__spec__
-    assert module is not None, "a job with several devices is started as python -m src.train"
     job = [*overrides, f"hydra.run.dir='{folder}'", "hydra.mode=RUN", "force=false"]
-    command = [sys.executable, "-m", module.name, *job]
+    command = [sys.executable, "-m", "src.train", *job]
     environment = {
         "WORLD_SIZE": str(devices),
         "NODE_RANK": "0",

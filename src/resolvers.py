@@ -45,5 +45,6 @@ OmegaConf.register_new_resolver("attention_resolution", lambda resolution: min(2
 OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
 OmegaConf.register_new_resolver("joint_channels", lambda c, m, joint: joint_channels(c, len(m), joint), replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
+OmegaConf.register_new_resolver("least", min, replace=True)
 OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
 OmegaConf.register_new_resolver("share", share, replace=True)

@@ -284,6 +284,15 @@ def test_a_folder_of_other_settings_is_refused_and_left_alone(run_tiny):
     assert {p: p.read_bytes() for p in before} == before
 
 
+def test_a_checkpoint_of_another_architecture_is_refused_naming_the_weight(run_tiny):
+    run_tiny("name=a", "images=64")
+    run_tiny("name=b", "images=64", "model.generator.upsampling=transposed")
+    shutil.copy("outputs/b/checkpoints/last.ckpt", "outputs/a/checkpoints/last.ckpt")
+    outcome = run_tiny("name=a", "images=128")
+    assert outcome.status == 2
+    assert "is of another architecture: generator." in outcome.error and "there and" in outcome.error
+
+
 def test_a_run_that_saved_nothing_is_replaced(run_tiny):
     assert run_tiny("name=a", "images=128", "batch_size=1000").status == 2
     assert run_tiny("name=a", "images=128").status == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from src.data.store import Split, Store
@@ -28,3 +30,11 @@ def join_masks(split: Split) -> Split:
     masks = split.store.masks[split.rows].astype(images.dtype) * np.iinfo(images.dtype).max
     store = Store(np.concatenate([images, masks], 1), split.store.labels[split.rows], None, split.store.meta)
     return Split(store, np.arange(len(split)))
+
+
+def sometimes_empty(split: Split, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the masks that at least one image of ``split`` lacks altogether."""
+    if split.store.masks is None:
+        return ()
+    present = split.store.masks[split.rows].any(axis=(2, 3)).all(axis=0)
+    return tuple(name for name, always in zip(names, present, strict=True) if not always)

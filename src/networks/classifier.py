@@ -19,8 +19,12 @@ class Classifier(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def logits(self, features: Tensor) -> Tensor:
+        """(B, classes) from what ``features`` gave: with both, one pass over the images is enough for either."""
+        return self.head(features)
+
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images))
+        return self.logits(self.features(images))
 
 
 def _conv(fan_in: int, fan_out: int, pool: bool = False) -> nn.Sequential:
@@ -66,8 +70,8 @@ class ResidualClassifier(Classifier):
     def features(self, images: Tensor) -> Tensor:
         return F.adaptive_max_pool2d(self.body(images), 1).flatten(1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) * self.scale
+    def logits(self, features: Tensor) -> Tensor:
+        return super().logits(features) * self.scale
 
 
 class TimmClassifier(Classifier):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
-from torch import nn
+from torch import Tensor, nn
 
 from src.atomic import atomic_write
 from src.errors import UserError
@@ -47,15 +47,23 @@ def load_weights(network: nn.Module, path: Path, prefixes: Sequence[str]) -> Non
     stored = read_checkpoint(path)["state_dict"]
     prefix = next((p for p in prefixes if any(key.startswith(p) for key in stored)), prefixes[-1])
     weights = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
-    wanted = network.state_dict()
-    for key in [*wanted, *(k for k in weights if k not in wanted)]:
-        here, there = (tuple(w[key].shape) if key in w else None for w in (wanted, weights))
+    check_architecture(network.state_dict(), weights, f"checkpoint {path}")
+    network.load_state_dict(weights)
+
+
+def check_architecture(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str) -> None:
+    """Raise UserError where ``found``, the weights of ``source``, are not those of the network, naming the first."""
+    for key in [*wanted, *(key for key in found if key not in wanted)]:
+        here, there = (tuple(weights[key].shape) if key in weights else None for weights in (wanted, found))
         if here != there:
             raise UserError(
-                f"checkpoint {path} is of another architecture: {key} is {there or 'missing'} there and "
-                f"{here or 'missing'} here: take one of the same model, or the settings in its run's config.yaml"
+                f"{source} is of another architecture: {key} is {_shape(there)} there and {_shape(here)} here: "
+                "take one of the same model, or the settings in its run's config.yaml"
             )
-    network.load_state_dict(weights)
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else str(list(shape))
 
 
 class AtomicCheckpointIO(CheckpointIO):

@@ -11,6 +11,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from src.clock import Clock
+from src.training.checkpoint_io import check_architecture
 from src.training.meter import Meter
 from src.training.schedule import Schedule
 from src.training.strategy import average_gradients
@@ -67,5 +68,6 @@ class ClockedModule(LightningModule):
         checkpoint["meter"] = self.meter.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_architecture(self.state_dict(), checkpoint["state_dict"], "the run's last checkpoint")
         self.clock.images = checkpoint["images"]
         self.meter.load_state_dict(checkpoint["meter"])

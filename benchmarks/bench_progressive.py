@@ -1,0 +1,201 @@
+"""Training speed of ``model=pggan`` and ``enhanced``: python -m benchmarks.bench_progressive [resolution …].
+
+A full step: D with WGAN-GP and drift, then G, with the paper's channels. ``plain`` is how the algorithm is usually
+written: float32, NCHW, separate D passes for real, fake and mixed images, the scale of equalized layers multiplied onto
+the activations, upsampling before the convolution, gradients of D computed along the way in G's step, torch's own
+second derivatives, default Adam. ``project`` is this project's step without Lightning, in float32 and in bf16.
+``enhanced`` is Enhanced-GAN's, at the resolution of its attention.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.bench_attention import peak_memory
+from benchmarks.timing import interleaved, machine, table
+from src.networks.progressive import Discriminator, Generator
+from src.networks.second_derivative import differentiable_twice
+from src.training.adversarial import frozen
+from src.training.losses import Wasserstein
+from src.training.penalties import Drift, GradientPenalty
+
+ZOO = {
+    16: (4.3, 16),
+    32: (0.95, 16),
+    64: (0.35, 16),
+    128: (0.22, 8),
+    256: (0.14, 4),
+}  # images/s, batch: a public GAN zoo
+ROUNDS = 3
+
+
+class PlainLayer(nn.Module):
+    """A convolution or dense layer whose output is multiplied by He's constant."""
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear, fan_in: int, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        nn.init.normal_(layer.weight)
+        nn.init.zeros_(cast(Tensor, layer.bias))
+        self.layer, self.scale = layer, gain / math.sqrt(fan_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        if isinstance(layer, nn.Linear):
+            return F.linear(x, layer.weight) * self.scale + layer.bias
+        assert layer.bias is not None
+        return F.conv2d(x, layer.weight, padding=layer.padding) * self.scale + layer.bias.view(-1, 1, 1)
+
+
+def plain_conv(fan_in: int, fan_out: int, kernel: int, padding: int, gain: float = math.sqrt(2)) -> PlainLayer:
+    return PlainLayer(nn.Conv2d(fan_in, fan_out, kernel, padding=padding), fan_in * kernel**2, gain)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+
+
+def activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2)
+
+
+def width(resolution: int) -> int:
+    return min(16384 // resolution, 512)
+
+
+class PlainGenerator(nn.Module):
+    def __init__(self, resolution: int) -> None:
+        super().__init__()
+        self.start = PlainLayer(nn.Linear(512, 512 * 16), 512, math.sqrt(2) / 4)
+        self.first = plain_conv(512, 512, 3, 1)
+        sizes = [2**i for i in range(3, int(math.log2(resolution)) + 1)]
+        self.ones = nn.ModuleList(plain_conv(width(s // 2), width(s), 3, 1) for s in sizes)
+        self.twos = nn.ModuleList(plain_conv(width(s), width(s), 3, 1) for s in sizes)
+        self.to_rgb = plain_conv(width(resolution), 3, 1, 0, 1.0)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = pixel_norm(activate(self.start(pixel_norm(z)).view(-1, 512, 4, 4)))
+        x = pixel_norm(activate(self.first(x)))
+        for one, two in zip(self.ones, self.twos, strict=True):
+            x = pixel_norm(activate(one(F.interpolate(x, scale_factor=2))))
+            x = pixel_norm(activate(two(x)))
+        return self.to_rgb(x)
+
+
+class PlainDiscriminator(nn.Module):
+    def __init__(self, resolution: int) -> None:
+        super().__init__()
+        self.from_rgb = plain_conv(3, width(resolution), 1, 0)
+        sizes = [2**i for i in range(int(math.log2(resolution)), 2, -1)]
+        self.ones = nn.ModuleList(plain_conv(width(s), width(s), 3, 1) for s in sizes)
+        self.twos = nn.ModuleList(plain_conv(width(s), width(s // 2), 3, 1) for s in sizes)
+        self.conv, self.whole = plain_conv(513, 512, 3, 1), plain_conv(512, 512, 4, 0)
+        self.classify = PlainLayer(nn.Linear(512, 1), 512, 1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = activate(self.from_rgb(x))
+        for one, two in zip(self.ones, self.twos, strict=True):
+            x = F.avg_pool2d(activate(two(activate(one(x)))), 2)
+        group = x.view(min(4, len(x)), -1, *x.shape[1:])
+        std = (group.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3), keepdim=True)
+        std = std.repeat(group.shape[0], 1, *x.shape[2:])
+        x = activate(self.whole(activate(self.conv(torch.cat([x, std], 1)))))
+        return self.classify(x.flatten(1)).squeeze(1)
+
+
+def plain_step(resolution: int, batch: int) -> Callable[[], None]:
+    generator, discriminator = PlainGenerator(resolution), PlainDiscriminator(resolution)
+    optimizer_g = torch.optim.Adam(generator.parameters(), 1e-3, (0.0, 0.99))
+    optimizer_d = torch.optim.Adam(discriminator.parameters(), 1e-3, (0.0, 0.99))
+    real = torch.randn(batch, 3, resolution, resolution)
+
+    def step() -> None:
+        fake = generator(torch.randn(batch, 512)).detach()
+        real_logits, fake_logits = discriminator(real), discriminator(fake)
+        mixed = torch.lerp(real, fake, torch.rand(batch, 1, 1, 1)).requires_grad_()
+        (slope,) = torch.autograd.grad(discriminator(mixed).sum(), mixed, create_graph=True)
+        penalty = 10 * (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        optimizer_d.zero_grad()
+        (fake_logits.mean() - real_logits.mean() + penalty + 1e-3 * real_logits.square().mean()).backward()
+        optimizer_d.step()
+        optimizer_g.zero_grad()
+        (-discriminator(generator(torch.randn(batch, 512))).mean()).backward()
+        optimizer_g.step()
+
+    return step
+
+
+def project_step(resolution: int, batch: int, bf16: bool, enhanced: bool = False) -> Callable[[], None]:
+    attention_at = resolution if enhanced else None
+    generator: Any = Generator(512, 3, resolution, attention_at=attention_at)
+    discriminator: Any = Discriminator(3, resolution, attention_at=attention_at, spectral_norm=enhanced)
+    for network in (generator, discriminator):
+        network.to(memory_format=torch.channels_last)
+    optimizer_g = torch.optim.Adam(generator.parameters(), 1e-3, (0.0, 0.99), fused=True)
+    optimizer_d = torch.optim.Adam(discriminator.parameters(), 1e-3, (0.0, 0.99), fused=True)
+    real = torch.randn(batch, 3, resolution, resolution).contiguous(memory_format=torch.channels_last)
+    loss, penalties = Wasserstein(), [GradientPenalty(), Drift()]
+    g, d = partial(generator, resolution=resolution), partial(discriminator, resolution=resolution)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            fake = g(torch.randn(batch, 512))
+            real_logits, fake_logits = d(real), d(fake.detach())
+            loss_d = loss.discriminator(real_logits, fake_logits)
+            mix = torch.rand(batch)
+            with differentiable_twice(discriminator):
+                terms = [penalty(d, real, fake, real_logits, mix) for penalty in penalties]
+        optimizer_d.zero_grad()
+        (loss_d + sum(terms)).backward()
+        optimizer_d.step()
+        with frozen(discriminator):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss_g = loss.generator(d(fake))
+            optimizer_g.zero_grad()
+            loss_g.backward()
+            optimizer_g.step()
+
+    return step
+
+
+def speed(make: Callable[[], Callable[[], None]], batch: int) -> float:
+    """Images per second of the second step; the first allocates."""
+    step = make()
+    step()
+    started = time.perf_counter()
+    step()
+    return batch / (time.perf_counter() - started)
+
+
+def main(resolutions: list[int]) -> None:
+    print(f"{machine()}\n")
+    for resolution in resolutions:
+        zoo, batch = ZOO[resolution]
+        steps: dict[str, Callable[[], Callable[[], None]]] = {
+            "plain": partial(plain_step, resolution, batch),
+            "project, float32": partial(project_step, resolution, batch, False),
+            "project, bf16": partial(project_step, resolution, batch, True),
+        }
+        if resolution == 256:
+            steps["enhanced, bf16"] = partial(project_step, resolution, batch, True, True)
+        speeds = interleaved({name: partial(speed, make, batch) for name, make in steps.items()}, ROUNDS)
+        print(table(f"{resolution} px, batch {batch}", "images/s", speeds, "plain"))
+        print(
+            f"Against the public GAN zoo's {zoo} images/s: {statistics.median(speeds['project, bf16']) / zoo:.1f} ×\n"
+        )
+        if resolution == 256:
+            peaks = [peak_memory(project_step(resolution, batch, True, enhanced)) / 2**20 for enhanced in (False, True)]
+            print(f"Peak memory of a step at 256 px: PGGAN {peaks[0]:,.0f} MiB, Enhanced-GAN {peaks[1]:,.0f} MiB\n")
+
+
+if __name__ == "__main__":
+    main([int(argument) for argument in sys.argv[1:]] or [16, 32, 64, 128, 256])

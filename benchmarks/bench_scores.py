@@ -1,0 +1,73 @@
+"""What scoring costs over looking at the images: python -m benchmarks.bench_scores [images, 10000 by default].
+
+``forward`` is the bare pass of C, a ResidualClassifier of width 64, over images of 32 px that are ready as float32
+batches: features and logits are computed and dropped. ``all scores`` is what training does at every interval: the same
+pass in the same precision, and from it every score, without bootstrap, against real statistics that are kept already.
+Making the images is in neither.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import torch
+from torch import Tensor
+
+from benchmarks.timing import interleaved, machine, table
+from src.metrics.frechet import mean_and_covariance
+from src.metrics.probabilities import means
+from src.networks.classifier import ResidualClassifier
+from src.scoring.observation import Observation, observe
+from src.scoring.reference import NEIGHBOURS, Reference
+from src.scoring.scores import Rules, compute_scores
+from src.scoring.space import ClassifierSpace
+
+BATCH = 256
+
+
+def make_batches(count: int, seed: int) -> list[Tensor]:
+    images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return list(images.contiguous(memory_format=torch.channels_last).split(BATCH))
+
+
+def make_reference(seen: Observation) -> Reference:
+    assert seen.probabilities is not None
+    own = means(seen.probabilities)
+    mean, covariance = mean_and_covariance(seen.features)
+    neighbours = seen.features[:NEIGHBOURS]
+    return Reference(len(seen.features), own.probabilities, own.entropy, mean, covariance, neighbours, None)
+
+
+@torch.no_grad()
+def forward(network: ResidualClassifier, batches: list[Tensor]) -> float:
+    started = time.perf_counter()
+    for batch in batches:
+        network(batch)
+    return sum(map(len, batches)) / (time.perf_counter() - started)
+
+
+def all_scores(space: ClassifierSpace, batches: list[Tensor], reference: Reference) -> float:
+    started = time.perf_counter()
+    compute_scores(reference, observe(space, batches), Rules(allow_small=True))
+    return sum(map(len, batches)) / (time.perf_counter() - started)
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    network = ResidualClassifier(3, 10).to(memory_format=torch.channels_last)
+    space = ClassifierSpace(network, tuple("0123456789"), 32).eval().requires_grad_(False)
+    batches = make_batches(count, 0)
+    reference = make_reference(observe(space, make_batches(count, 1)))
+    speeds = interleaved(
+        {"forward": lambda: forward(network, batches), "all scores": lambda: all_scores(space, batches, reference)},
+        rounds=3,
+    )
+    print(f"{machine()}; float32\n")
+    print(table(f"{count:,} images of 32 px, batch {BATCH}", "images/s", speeds, "forward"))
+    ratios = sorted(f / s for f, s in zip(speeds["forward"], speeds["all scores"], strict=True))
+    print(f"All scores take {ratios[len(ratios) // 2]:.2f} times the bare pass.")
+
+
+if __name__ == "__main__":
+    main()

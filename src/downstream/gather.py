@@ -1,0 +1,131 @@
+"""Reads what the trainings of a study left behind, for its analysis and its page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from src.data import store
+from src.downstream.analysis import Study
+from src.downstream.case_report import PICTURE, TABLE, read_case_table
+from src.downstream.plan import UnetJob
+from src.downstream.results import REAL, JobResult
+from src.errors import UserError
+from src.pixels import to_unit_range
+from src.release.copies import closest_pairs
+from src.release.export import to_pixels
+from src.reporting.study import Copy, Generator, Picture, Split, StudyPage
+from src.run_folder import RunFolder
+from src.training.restore import TrainedRun, load_data
+
+COPIES = 8  # pairs of a synthetic image and the real one nearest to it, on the page
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """Where everything of a study is."""
+
+    folder: Path
+    generators: Mapping[tuple[str, float], TrainedRun]  # by name and share of the training cases
+    synthetic: Mapping[tuple[str, float], Path]  # exported images, likewise
+    jobs: Sequence[UnetJob]
+
+
+def collect(jobs: Sequence[UnetJob], folder: Path, fractions: Sequence[float]) -> list[JobResult]:
+    """The test results of all U-Nets whose job stands for one. Raises UserError where a table is missing."""
+    results = []
+    for unet in jobs:
+        if not unet.fractions:  # pre-training only
+            continue
+        run = folder / unet.job.name
+        try:
+            dice, cases = read_case_table(run / TABLE)
+        except OSError as problem:
+            raise UserError(
+                f"{run / TABLE} is missing: the data need a test split, then repeat with force=true"
+            ) from problem
+        command = shlex.join(["python", "-m", "src.train", *unet.job.overrides])
+        for fraction in unet.fractions:
+            results.append(
+                JobResult(unet.regime, unet.generator, unet.ratio, fraction, unet.seed, dice, cases, str(run), command)
+            )
+    return results
+
+
+def study_page(study: Study, runs: StudyRuns, per_fraction: bool, command: str) -> StudyPage:
+    """The page of a finished study; writes the pictures of the copy search into its folder."""
+    first = next(iter(runs.generators.values()))
+    data = load_data(first)
+    data.prepare()
+    largest = {name: run for (name, fraction), run in sorted(runs.generators.items())}
+    exports = {name: path for (name, fraction), path in sorted(runs.synthetic.items())}
+    return StudyPage(
+        study=study,
+        data=f"{first.settings['data']['name']}, {first.module.schedule.resolution} px",
+        splits=[
+            Split(name, len(split), len(set(split.cases_or_files()))) for name, split in data.splits.items()
+        ],
+        steps=_steps(runs),
+        generators=[
+            Generator(name, overlay=exports[name] / "preview.png", passport=_passport(run))
+            for name, run in largest.items()
+        ],
+        real_overlay=first.folder / "samples" / "real.png",
+        copies=list(_copies(data.split("train"), exports, runs.folder / "copies", first.settings["data"]["channels"])),
+        copies_note="Distance between images shrunk to 16 px a side and normalised; every exported image was compared "
+        "with every real training image.",
+        predictions=list(_predictions(runs)),
+        commands=[command],
+        warnings=[] if per_fraction else [
+            "The generators learned from all training cases, also where a U-Net gets a share of them: there the "
+            "synthetic images stand for those of someone with more data. generator.per_fraction=true trains one for "
+            "every share."
+        ],
+    )  # fmt: skip
+
+
+def _steps(runs: StudyRuns) -> int:
+    """Optimisation steps of a U-Net that trains in one go."""
+    whole = next(unet for unet in runs.jobs if unet.regime == REAL)
+    settings = RunFolder(runs.folder / "unets" / whole.job.name).settings()
+    return -(-settings["images"] // settings["batch_size"])
+
+
+def _passport(run: TrainedRun) -> str:
+    shown = f"{run.module.clock.images:,} real images shown"
+    average = "averaged weights" if run.module.ema is not None else "last weights"
+    return f"{run.module.name}, {shown}, {average}, seed {run.settings['seed']}"
+
+
+def _predictions(runs: StudyRuns) -> Iterator[Picture]:
+    """The test images of the first seed's U-Nets at the largest fraction, one of each kind."""
+    largest = max(fraction for unet in runs.jobs for fraction in unet.fractions)
+    for unet in runs.jobs:
+        if unet.seed == 0 and largest in unet.fractions:
+            kind = " · ".join([unet.regime.replace("_", " "), *([unet.generator] if unet.generator else [])])
+            yield Picture(kind, runs.folder / "unets" / unet.job.name / PICTURE)
+
+
+def _copies(split: store.Split, exports: Mapping[str, Path], folder: Path, channels: int) -> Iterator[Copy]:
+    """The synthetic images nearest to a real training image, with pictures of both."""
+    real = split.gather(np.arange(len(split)))["image"][:, :channels]
+    folder.mkdir(exist_ok=True)
+    for name, export in exports.items():
+        files = sorted((export / "images").glob("*.png"))
+        generated = torch.cat([_read(file) for file in files])
+        for rank, (made, original, distance) in enumerate(closest_pairs(generated, real, COPIES // len(exports))):
+            picture = folder / f"{name}-{rank}-real.png"
+            Image.fromarray(to_pixels(to_unit_range(real[original : original + 1]), 8)[0]).save(picture)
+            yield Copy(files[made], picture, distance)
+
+
+def _read(file: Path) -> torch.Tensor:
+    with Image.open(file) as image:
+        pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+    return to_unit_range(torch.from_numpy(pixels.copy())[None])

@@ -1,0 +1,59 @@
+"""Runs trainings that another program asks for, by any of Hydra's launchers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+
+from src.downstream.plan import Job
+from src.errors import UserError
+from src.overrides import CONF
+from src.run_folder import RunFolder
+
+
+def is_done(folder: Path) -> bool:
+    return folder.is_dir() and RunFolder(folder).status().get("state") == "done"
+
+
+def run_jobs(jobs: Sequence[Job], folder: Path, launcher: str, task: Callable[[DictConfig], Any]) -> None:
+    """Run the jobs that are not done, each in ``folder/<name>``; jobs with the same name are one.
+
+    Args:
+        task: a training of one configuration; at the top level of its module, since a launcher may send it elsewhere.
+
+    Raises:
+        UserError: a job is not done afterwards; the first, with its reason.
+    """
+    waiting = {job.name: job for job in jobs if not is_done(folder / job.name)}
+    if waiting:
+        _launch(list(waiting.values()), folder, launcher, task)
+    for name in waiting:
+        status = RunFolder(folder / name).status() if (folder / name).is_dir() else {}
+        if status.get("state") != "done":
+            raise UserError(
+                f"{folder / name} is not done: {status.get('reason') or 'its process ended without a word'}"
+            )
+
+
+def _launch(jobs: Sequence[Job], folder: Path, launcher: str, task: Callable[[DictConfig], Any]) -> None:
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        chosen = [f"hydra/launcher={launcher}", f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir='${name}'"]
+        cfg = loader.load_configuration("train", chosen, run_mode=RunMode.MULTIRUN)
+        plugin = Plugins.instance().instantiate_launcher(
+            hydra_context=HydraContext(config_loader=loader, callbacks=_no_callbacks()), task_function=task, config=cfg
+        )
+        plugin.launch([[*job.overrides, f"name={job.name}"] for job in jobs], initial_job_idx=0)
+
+
+def _no_callbacks() -> Any:
+    from hydra._internal.callbacks import Callbacks
+
+    return Callbacks()

@@ -1,0 +1,99 @@
+"""Scores a GAN or a folder of images: ``python -m src.evaluate run=outputs/<run> classifier=outputs/<run>``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from src import overrides, resolvers  # noqa: F401  the configurations of data sets compute
+from src.atomic import write_atomically
+from src.cli import INTERRUPTED
+from src.data.base import ImageData
+from src.errors import UserError, one_line
+from src.scoring.contest import hold
+from src.scoring.judge import Judge
+from src.scoring.picture import save_picture
+from src.scoring.report import as_json, as_table, by_size, caption, read_rows
+from src.scoring.scores import Rules
+from src.scoring.subject import open_subject
+from src.training.restore import load_data
+
+CONFIG = "evaluate"
+
+
+def evaluate(cfg: DictConfig) -> Path:
+    """Score what ``cfg`` (conf/evaluate.yaml) names beside real images and noise; returns the folder it wrote."""
+    if not cfg.run:
+        raise UserError("run is missing: give a trained GAN, run=outputs/<run>, or a folder of images")
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    subject = open_subject(Path(cfg.run))
+    if cfg.get("data") is None and subject.run is None:
+        raise UserError(f"data is missing: say what the images of {cfg.run} are set against, e.g. data=cifar10")
+    data: ImageData = instantiate(cfg.data) if cfg.get("data") else load_data(subject.run)  # type: ignore[arg-type]
+    data.prepare()
+    rules = Rules(cfg.kid_subset, cfg.allow_small)
+    judge = Judge(data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache)
+    judge.check(cfg.n)
+    device = _device(cfg.device)
+    judge.space.to(device)
+    if subject.module is not None:
+        subject.module.to(device)
+    others = [read_rows(Path(path)) for path in cfg.against]
+    rows, samples = hold(judge, subject, cfg.n, cfg.intervals)
+    groups = by_size(rows, others)
+
+    out = Path(cfg.out) if cfg.out else subject.out(Path(cfg.paths.outputs))
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "scores.json", json.dumps(as_json(rows), indent=1))
+    save_picture(groups[-1], samples, out / "scores.png")
+    console = Console()
+    console.print(caption(rows[0].passport), highlight=False)
+    for group in groups:
+        console.print(as_table(group))
+    print(f"done: {out}: scores.json and scores.png")
+    return out
+
+
+def _device(asked: str) -> torch.device:
+    if asked not in ("auto", "cpu", "cuda") or (asked == "cuda" and not torch.cuda.is_available()):
+        raise UserError(f"device={asked} cannot be used here: choose auto or cpu")
+    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _quoted(argument: str) -> str:
+    """Paths of run folders hold ``=`` and ``,``, which would otherwise need quotes of their own."""
+    key, _, value = argument.partition("=")
+    paths = ("run", "classifier", "out")
+    return (
+        f"{key}='{value}'" if key in paths and value not in ("", "null") and not set("'\"") & set(value) else argument
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 2 wrong (a line on stderr), 130 stopped by Ctrl-C."""
+    asked = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(asked):
+        print((overrides.CONF / f"{CONFIG}.yaml").read_text(), end="")
+        return 0
+    try:
+        evaluate(overrides.check(CONFIG, [_quoted(argument) for argument in asked], multirun=False))
+    except (UserError, HydraException, OmegaConfBaseException) as problem:
+        print(f"error: {one_line(problem)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

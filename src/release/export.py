@@ -1,0 +1,225 @@
+"""Exports a synthetic data set: any number of images, and masks where the generator makes them, in constant memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from src.clock import Stream, random_generator
+from src.environment import git_state
+from src.errors import UserError
+from src.pixels import to_unit_range
+from src.release import copies, masks
+from src.release.folder import DataSetFolder
+from src.release.journal import Journal
+from src.release.png import SOFTWARE, label_synthetic, save_synthetic
+from src.training.callbacks.samples import save_grid
+from src.training.restore import TrainedRun
+
+BATCH = 16  # images generated at once, always: a network rounds differently at another number, and bytes would change
+MOST_DRAWS = 10  # per image wanted
+PREVIEW = 32  # images in preview.png
+NOTICE = (
+    "All images and masks in this data set are synthetic: a neural network generated them, none shows a real patient. "
+    "They are not for diagnosis."
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an export; the same request goes on in the folder of an earlier one.
+
+    Args:
+        n: images, all with masks that pass the checks.
+        size: pixels a side, at most the generator's resolution.
+        seed: of the latents; image i depends on seed and i alone.
+        bits: per pixel, 8, or 16 for grey images.
+        reject: leave out images whose masks do not pass ``limits``; false: keep them and say so in manifest.csv.
+        min_distance: leave out images nearer than this to a real one (``src.release.copies``); None: do not look.
+
+    Raises:
+        UserError: a value out of its range.
+    """
+
+    n: int
+    size: int
+    seed: int = 0
+    bits: int = 8
+    reject: bool = True
+    limits: masks.MaskLimits = field(default_factory=masks.MaskLimits)
+    min_distance: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("n", 1), ("size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UserError(f"{name}={value} must be an integer of at least {least}")
+        if self.bits not in (8, 16):
+            raise UserError(f"bits={self.bits} must be 8 or 16")
+        if self.min_distance is not None and not isinstance(self.min_distance, int | float):
+            raise UserError(f"copies.min_distance={self.min_distance} must be a number, or null not to look")
+
+
+class Export:
+    """One data set in ``folder``; real ``features`` are those of ``copies.split_features``, for ``min_distance``."""
+
+    def __init__(self, run: TrainedRun, request: Request, folder: Path, features: Tensor | None = None) -> None:
+        data, resolution = run.settings["data"], run.module.schedule.resolution
+        self.run, self.request, self.features = run, request, features
+        self.path, self.folder = folder, DataSetFolder(folder)
+        self.channels = data["channels"]
+        self.masks = tuple(data.get("masks") or ()) if run.settings.get("with_masks") else ()
+        classes = data.get("classes") or []
+        self.classes = classes if len(classes) == 1 else []  # one of several is not known of an image
+        if request.size > resolution:
+            raise UserError(f"size={request.size} is more than the generator's {resolution} pixels a side: lower it")
+        if request.bits == 16 and self.channels != 1:
+            raise UserError("bits=16 is for grey images, and this generator makes colour: use bits=8")
+        if request.min_distance is not None and features is None:
+            raise ValueError("min_distance needs the features of the real images")
+        if unknown := [name for name in request.limits.may_be_empty if name not in self.masks]:
+            raise UserError(
+                f"masks.may_be_empty names {unknown[0]!r}, but this run makes "
+                f"{'the masks ' + ', '.join(self.masks) if self.masks else 'no masks'}"
+            )
+        for name in self.masks:
+            if name in (".", "..") or Path(name).name != name:
+                raise UserError(f"the mask name {name!r} cannot be the name of a folder: rename it in the data")
+
+    def write(self, force: bool = False, progress: Callable[[int], None] = lambda done: None) -> bool:
+        """Write what is missing and return whether anything was; ``progress`` gets the number of images written.
+
+        Raises:
+            UserError: the folder holds something else (``force`` replaces another export) or is in use; too few
+                images pass the checks; the generator's values are not finite.
+        """
+        with self.folder.locked():
+            self.folder.claim(self._identity(), force)
+            if self.folder.card().get("complete"):
+                return False
+            self.folder.write_card(self._card())
+            for part in ("images", *(f"masks/{name}" for name in self.masks)):
+                (self.path / part).mkdir(parents=True, exist_ok=True)
+            rejected = self._write_images(progress)
+            self._write_preview()
+            self.folder.write_card({**self._card(), "complete": True, "rejected": rejected})
+        return True
+
+    def _write_images(self, progress: Callable[[int], None]) -> dict[str, int]:
+        """Write the images that are missing and return how many were rejected, by reason."""
+        columns = ("file", "seed", "index", "class", "masks_ok")
+        manifest = Journal(self.path / "manifest.csv", columns)
+        rejected = Journal(self.path / "rejected.csv", ("index", "reason"))
+        done = len(manifest.indices())
+        first = max([*manifest.indices(), *rejected.indices()], default=-1) + 1
+        progress(done)
+        for index, image, mask, fault, near in self._candidates(first):
+            if done == self.request.n:
+                break
+            if index >= MOST_DRAWS * self.request.n:
+                reasons = Counter(row["reason"] for row in rejected.rows()).most_common()
+                raise UserError(
+                    f"only {done} of {index} images pass the checks, n={self.request.n} are wanted "
+                    f"({', '.join(f'{reason} {count}' for reason, count in reasons)}): train longer, loosen "
+                    "masks.… or copies.… (conf/generate.yaml), or keep bad masks with masks.reject=false"
+                )
+            if near or (fault and self.request.reject):
+                rejected.append([index, "copy" if near else fault])
+                continue
+            name = f"{index:06d}.png"
+            facts = self._facts(index)
+            for kind, pixels in zip(self.masks, mask, strict=True):
+                save_synthetic(pixels.astype(np.uint8) * 255, self.path / "masks" / kind / name, facts)
+            save_synthetic(image, self.path / "images" / name, facts)
+            masks_ok = ("" if not self.masks else "false" if fault else "true",)
+            manifest.append([f"images/{name}", self.request.seed, index, *(self.classes or [""]), *masks_ok])
+            done += 1
+            progress(done)
+        return dict(Counter(row["reason"] for row in rejected.rows()).most_common())
+
+    def _candidates(self, first: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, str | None, bool]]:
+        """From index ``first`` on: index, pixels, masks (K, H, W), their fault, and whether it is a copy."""
+        start = first - first % BATCH
+        while True:
+            images = self.generate(start)
+            made = masks.binary(images[:, self.channels :])
+            faults = masks.find_faults(made, self.masks, self.request.limits)
+            images = images[:, : self.channels]
+            near = [False] * BATCH
+            if self.request.min_distance is not None and self.features is not None:
+                _, distance = copies.nearest(copies.features(images), self.features)
+                near = (distance < self.request.min_distance).tolist()
+            pixels = to_pixels(images, self.request.bits)
+            for i in range(first - start, BATCH):
+                yield start + i, pixels[i], made[i], faults[i], near[i]
+            start = first = start + BATCH
+
+    def generate(self, start: int) -> Tensor:
+        """Images start … start + BATCH − 1 with their masks, (BATCH, C + K, size, size) in [-1, 1], on the CPU."""
+        latent = self.run.module.latent
+        latents = [
+            latent.sample(1, random_generator(self.request.seed, Stream.GENERATION, index))
+            for index in range(start, start + BATCH)
+        ]
+        images = self.run.module.sample(torch.cat(latents)).float().cpu()
+        if not images.isfinite().all():
+            raise UserError(f"checkpoint {self.run.checkpoint} makes values that are not finite: take an earlier one")
+        return F.interpolate(images, size=(self.request.size,) * 2, mode="area")
+
+    def _facts(self, index: int | None = None) -> dict[str, str]:
+        generator = f"{self.run.module.name} of run {self.run.folder.resolve().name}, {self.run.checkpoint.name}"
+        facts = {"Generator": generator, "Seed": str(self.request.seed)}
+        return facts if index is None else {**facts, "Index": str(index)}
+
+    def _identity(self) -> dict[str, Any]:
+        """What two visits to a folder must agree on."""
+        run = self.run
+        return {
+            **asdict(self.request),
+            "limits": {**asdict(self.request.limits), "may_be_empty": list(self.request.limits.may_be_empty)},
+            "channels": self.channels,
+            "masks": list(self.masks),
+            "classes": list(self.classes),
+            "generator": {
+                "run": run.folder.resolve().name,
+                "model": run.module.name,
+                "data": run.settings["data"].get("name"),
+                "checkpoint": run.checkpoint.name,
+                "images_shown": run.module.clock.images,
+                "ema": run.module.ema is not None,
+            },
+        }
+
+    def _card(self) -> dict[str, Any]:
+        versions = {"torch": torch.__version__, "pillow": PIL.__version__, "git": git_state()}
+        return {"notice": NOTICE, "complete": False, **self._identity(), "software": SOFTWARE, "versions": versions}
+
+    def _write_preview(self) -> None:
+        rows = Journal(self.path / "manifest.csv", ()).rows()[:PREVIEW]
+        shown = torch.stack([self._read(Path(row["file"]).name) for row in rows])
+        save_grid(shown, self.path / "preview.png", self.channels)
+        label_synthetic(self.path / "preview.png", self._facts())
+
+    def _read(self, name: str) -> Tensor:
+        """An image written earlier and its masks, (C + K, size, size) in [-1, 1]."""
+        files = [self.path / "images" / name, *(self.path / "masks" / kind / name for kind in self.masks)]
+        planes = [to_unit_range(torch.from_numpy(np.atleast_3d(np.array(Image.open(file))))[None]) for file in files]
+        return torch.cat([plane[0].permute(2, 0, 1) for plane in planes])
+
+
+def to_pixels(images: Tensor, bits: int) -> np.ndarray:
+    """(N, C, H, W) in [-1, 1] → (N, H, W), or (N, H, W, 3) in colour, uint8 or uint16, rounded."""
+    top = 2**bits - 1
+    pixels = images.clamp(-1, 1).double().add(1).mul(top / 2).round().numpy()
+    pixels = pixels.astype(np.uint8 if bits == 8 else np.uint16).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(pixels[..., 0] if images.shape[1] == 1 else pixels)

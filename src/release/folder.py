@@ -1,0 +1,83 @@
+"""The folder of an exported data set: whose it is, whether it is whole, and who is writing it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from src.atomic import write_atomically
+from src.errors import UserError
+from src.run_folder import first_difference
+
+CARD = "dataset.json"
+WRITTEN = ("images", "masks", "manifest.csv", "rejected.csv", "preview.png", CARD)
+
+
+class DataSetFolder:
+    """``card`` is the content of ``dataset.json``: ``complete``, the identity of the export, and facts about it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, made where it is missing; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            UserError: it cannot be written, or another process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDONLY)
+        except OSError as problem:
+            raise UserError(
+                f"{self.path} cannot be written ({problem.strerror}): choose another out=<folder>"
+            ) from problem
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise UserError(
+                f"{self.path} is in use by another process: wait for it, or choose another out=<folder>"
+            ) from None
+        finally:
+            os.close(handle)
+
+    def card(self) -> dict[str, Any]:
+        path = self.path / CARD
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def write_card(self, card: Mapping[str, Any]) -> None:
+        write_atomically(self.path / CARD, json.dumps(card, indent=1))
+
+    def claim(self, identity: Mapping[str, Any], force: bool) -> None:
+        """Make sure that the folder is new or holds the export of this ``identity``; ``force`` clears another.
+
+        Raises:
+            UserError: it holds another export, or, ``force`` or not, anything that is no export.
+        """
+        card = self.card()
+        others = [path.name for path in self.path.iterdir() if not (card and path.name in WRITTEN)]
+        others = [name for name in others if not name.endswith(".partial")]  # left by a kill
+        if others and (force or not card):
+            raise UserError(f"{self.path} holds {others[0]}, which no export wrote: choose another out=<folder>")
+        if card and force:
+            self._clear()
+        elif card and (found := first_difference({key: card.get(key) for key in identity}, identity)):
+            key, was, now = found
+            raise UserError(
+                f"{self.path} holds another data set ({key} was {was}, now {now}): choose another out=<folder>, "
+                "or replace it with force=true"
+            )
+
+    def _clear(self) -> None:
+        self.write_card({"complete": False})  # should a kill come in between
+        for name in WRITTEN:
+            path = self.path / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -1,0 +1,30 @@
+"""What an export has written so far: a line per image, so that it can go on after a kill."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.atomic import write_atomically
+
+
+class Journal:
+    """A CSV file that grows by whole lines; ``columns`` are its header, and one of them is ``index``."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        """Go on in ``path``: a line that a kill left half-written is dropped."""
+        self.path, self.columns = path, list(columns)
+        whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+        write_atomically(path, whole + b"\n" if whole else ",".join(columns) + "\n")
+
+    def append(self, row: Sequence[object]) -> None:
+        with open(self.path, "a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(row)
+
+    def rows(self) -> list[dict[str, str]]:
+        with open(self.path, newline="") as file:
+            return list(csv.DictReader(file))
+
+    def indices(self) -> list[int]:
+        return [int(row["index"]) for row in self.rows()]

@@ -1,0 +1,44 @@
+"""An evaluation: a set of images between its floor, unseen real images, and its ceiling, noise."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from src.scoring.judge import Judge
+from src.scoring.observation import Observation, noise_batches, shuffled, split_batches
+from src.scoring.reference import held_out
+from src.scoring.report import Row
+from src.scoring.scores import FEWEST
+from src.scoring.subject import Subject
+
+SHOWN = 64  # images in a picture
+
+
+def hold(judge: Judge, subject: Subject, count: int, with_intervals: bool) -> tuple[list[Row], dict[str, Tensor]]:
+    """Rows of scores, and by title images (N, C, H, W) uint8 to show.
+
+    Where there are fewer unseen real images than ``count``, all sets are scored a second time with as many: scores
+    depend on the number of images, and the floor is one for its own number only.
+    """
+    description = judge.data.description
+    shape = (description.channels, description.resolution, description.resolution)
+    subjects = judge.observe(subject.batches(judge, count))
+    noise = judge.observe(noise_batches(count, judge.seed, shape, judge.batch_size))
+    samples = {subject.name: subjects.pictures[:SHOWN]}
+
+    def row(name: str, seen: Observation, module: object = None) -> Row:
+        size = len(seen.features)
+        intervals = judge.intervals(seen) if with_intervals else {}
+        return Row(name, judge.scores(seen), intervals, judge.passport(size, module))
+
+    rows = [row(subject.name, subjects, subject.module)]
+    unseen = held_out(judge.data)
+    if unseen is not None and len(judge.data.split(unseen)) >= FEWEST:
+        split = shuffled(judge.data.split(unseen), judge.seed, count)
+        real = judge.observe(split_batches(split, judge.batch_size))
+        samples[f"real ({unseen})"] = real.pictures[:SHOWN]
+        rows.append(row(f"real ({unseen})", real))
+        if len(split) < count:
+            rows += [row(subject.name, subjects.take(len(split)), subject.module), row("noise", noise.take(len(split)))]
+    rows.append(row("noise", noise))
+    return rows, samples

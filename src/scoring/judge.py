@@ -1,0 +1,96 @@
+"""Scores sets of images against one data set, in one feature space, by one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from src.data.base import ImageData
+from src.metrics.bootstrap import Interval
+from src.scoring.observation import Observation, generated_batches, observe
+from src.scoring.passport import Passport
+from src.scoring.reference import FORMAT, NEIGHBOURS, Reference, fingerprint, load_reference
+from src.scoring.scores import Rules, compute_intervals, compute_scores
+from src.scoring.space import load_space
+
+
+class Judge:
+    """What every scored set of images is scored by.
+
+    Args:
+        data: prepared; its training split are the real images.
+        classifier: run folder or checkpoint of ``model=classifier``; None: random features and no class scores, or
+            InceptionV3 alone.
+        features: ``classifier`` or ``inception``: the space of all other scores.
+        seed: of latents, subsets and resamples.
+        batch_size: images seen at once.
+        cache: the user's cache folder, for the real images' statistics.
+
+    Raises:
+        UserError: no such classifier, or one for other data; InceptionV3 cannot be had.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        classifier: str | None,
+        features: str,
+        seed: int,
+        batch_size: int,
+        rules: Rules,
+        cache: str | Path,
+    ) -> None:
+        self.data, self.seed, self.batch_size, self.rules = data, seed, batch_size, rules
+        self.cache = Path(cache).expanduser()
+        self.space = load_space(classifier, features, data.description)
+
+    def check(self, count: int) -> None:
+        """Raise UserError where ``count`` generated images, or the real ones, are too few for a score."""
+        self.rules.check(len(self.data.split("train")), count, self.space.feature_count)
+
+    @cached_property
+    def reference(self) -> Reference:
+        return load_reference(self.space, self.data, self.cache, self.batch_size)
+
+    def observe(self, batches: Iterable[Tensor]) -> Observation:
+        return observe(self.space, batches)
+
+    def generated(self, module: Any, count: int) -> Iterator[Tensor]:
+        """Batches of what a GAN makes; the network moves to where the GAN is."""
+        self.space.to(module.device)
+        return generated_batches(module, count, self.seed, self.data.description.channels, self.batch_size)
+
+    def scores(self, seen: Observation) -> dict[str, float]:
+        return compute_scores(self.reference, seen, self.rules, self.seed)
+
+    def intervals(self, seen: Observation) -> dict[str, Interval]:
+        return compute_intervals(self.reference, seen, self.rules, self.seed)
+
+    @cached_property
+    def _identity(self) -> tuple[str, str]:
+        return fingerprint(self.data.split("train")), self.space.digest()
+
+    def passport(self, n_fake: int, module: Any = None) -> Passport:
+        """Of scores of ``n_fake`` images; ``module`` is the GAN that made them, None for images without one."""
+        data, network = self._identity
+        return Passport(
+            n_real=self.reference.count,
+            n_fake=n_fake,
+            data=str(getattr(self.data, "name", type(self.data).__name__)),
+            fingerprint=data,
+            split="train",
+            features=self.space.title,
+            network=network,
+            accuracy=self.reference.accuracy,
+            resolution=self.data.description.resolution,
+            seed=self.seed,
+            kid_subset=self.rules.subset(len(self.reference.neighbours), min(n_fake, NEIGHBOURS)),
+            ema=None if module is None else module.ema is not None,
+            images_shown=None if module is None else module.clock.images,
+            version=f"torch {torch.__version__}, scores {FORMAT}",
+        )

@@ -1,0 +1,80 @@
+"""What a set of images leaves behind for the scores: seen once, batch by batch, and never held as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from src.clock import Stream, random_generator
+from src.data.store import Split
+from src.pixels import to_bytes, to_unit_range
+from src.scoring.space import FeatureSpace
+
+PICTURES = 500  # images kept for SSIM diversity and for show
+
+
+class Observation(NamedTuple):
+    probabilities: Tensor | None  # (N, K) class probabilities; None where the space has no classes
+    features: Tensor  # (N, D)
+    pictures: Tensor  # the first images, (at most PICTURES, C, H, W) uint8
+
+    def take(self, count: int) -> Observation:
+        """What the first ``count`` images would have left."""
+        probabilities = None if self.probabilities is None else self.probabilities[:count]
+        return Observation(probabilities, self.features[:count], self.pictures[:count])
+
+
+@torch.no_grad()
+def observe(space: FeatureSpace, batches: Iterable[Tensor]) -> Observation:
+    """One pass of ``space`` over batches (B, C, H, W) in [-1, 1], one at least; the result is on the CPU.
+
+    In float32, whatever the training's precision. Images should come in random order: some scores take the first.
+    """
+    device = next(iter(space.state_dict().values())).device
+    probabilities, features, pictures, kept = [], [], [], 0
+    with torch.autocast(device.type, enabled=False):
+        for batch in batches:
+            batch = batch.to(device)
+            own_probabilities, own_features = space(batch)
+            features.append(own_features.float().cpu())
+            if own_probabilities is not None:
+                probabilities.append(own_probabilities.cpu())
+            if kept < PICTURES:
+                pictures.append(to_bytes(batch[: PICTURES - kept]).cpu())
+                kept += len(pictures[-1])
+    return Observation(
+        torch.cat(probabilities) if probabilities else None, torch.cat(features), torch.cat(pictures).contiguous()
+    )
+
+
+def generated_batches(module: Any, count: int, seed: int, channels: int, batch_size: int) -> Iterator[Tensor]:
+    """``count`` images of a GAN, their first ``channels`` channels (the others are masks), by latents of ``seed``.
+
+    Rounded to 8 bits, as they are exported: a run and the folder of its images have the same scores.
+    """
+    for latents in module.latent.sample(count, random_generator(seed, Stream.SCORES)).split(batch_size):
+        yield to_unit_range(to_bytes(module.sample(latents)[:, :channels]))
+
+
+def shuffled(split: Split, seed: int, count: int | None = None) -> Split:
+    """``count`` images of ``split``, or all, in an order that ``seed`` decides."""
+    order = torch.randperm(len(split), generator=random_generator(seed, Stream.SCORES, 1))
+    return split.take(order[:count].numpy())
+
+
+def split_batches(split: Split, batch_size: int) -> Iterator[Tensor]:
+    """The images of ``split`` in order."""
+    for positions in np.array_split(np.arange(len(split)), max(1, -(-len(split) // batch_size))):
+        yield to_unit_range(split.gather(positions)["image"])
+
+
+def noise_batches(count: int, seed: int, shape: tuple[int, int, int], batch_size: int) -> Iterator[Tensor]:
+    """``count`` images of ``shape`` (C, H, W) whose pixels are independent and uniform."""
+    generator = random_generator(seed, Stream.SCORES, 2)
+    for start in range(0, count, batch_size):
+        size = (min(batch_size, count - start), *shape)
+        yield to_unit_range(torch.randint(256, size, dtype=torch.uint8, generator=generator))

@@ -1,0 +1,100 @@
+"""The real side of the scores: measured once for a data set and a network, then kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from src.atomic import atomic_write
+from src.data.base import ImageData
+from src.data.store import Split
+from src.metrics.frechet import mean_and_covariance
+from src.metrics.probabilities import Means, means
+from src.scoring.observation import observe, shuffled, split_batches
+from src.scoring.space import FeatureSpace
+
+FORMAT = 1  # part of every file's name: raise it when what is measured changes
+NEIGHBOURS = 5_000  # images a side whose features are compared one by one, at a cost of their square
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of a data set's training images in a feature space."""
+
+    count: int  # images
+    probabilities: Tensor | None  # (K,) mean class probabilities; None where the space has no classes
+    entropy: Tensor | None  # () mean entropy of an image's class probabilities, nats
+    mean: Tensor  # (D,) float64
+    covariance: Tensor  # (D, D) float64
+    neighbours: Tensor  # (at most NEIGHBOURS, D) features of images in random order
+    accuracy: float | None  # of the classifier on test images, else val ones; None where that cannot be measured
+
+    def class_means(self) -> Means | None:
+        if self.probabilities is None or self.entropy is None:
+            return None
+        return Means(self.probabilities, self.entropy)
+
+
+def fingerprint(split: Split) -> str:
+    """sha256 of the pixels and labels of a split, in order."""
+    total = hashlib.sha256(repr((split.store.images.shape[1:], split.store.images.dtype.str)).encode())
+    for rows in np.array_split(split.rows, max(1, len(split) // 256)):
+        total.update(split.store.images[rows].tobytes())
+        total.update(split.store.labels[rows].tobytes())
+    return total.hexdigest()
+
+
+def load_reference(space: FeatureSpace, data: ImageData, cache: Path, batch_size: int) -> Reference:
+    """From ``cache``, else measured, ``batch_size`` images at once, and kept there."""
+    splits = [(name, fingerprint(data.split(name))) for name in ("train", held_out(data)) if name]
+    key = repr((FORMAT, splits, data.description.classes, space.digest()))
+    path = cache / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pt"
+    try:
+        return Reference(**torch.load(path, weights_only=True))
+    except Exception:  # absent, cut short, or of another version: measured anew
+        reference = _measure(space, data, batch_size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = path.with_name(f"{path.stem}-{os.getpid()}.pt")  # the jobs of a sweep may write at once
+    with atomic_write(own) as file:
+        torch.save(asdict(reference), file)
+    os.replace(own, path)
+    return reference
+
+
+def _measure(space: FeatureSpace, data: ImageData, batch_size: int) -> Reference:
+    split = data.split("train")
+    seen = observe(space, split_batches(shuffled(split, seed=0), batch_size))
+    own = None if seen.probabilities is None else means(seen.probabilities, "training")
+    mean, covariance = mean_and_covariance(seen.features)
+    return Reference(
+        count=len(split),
+        probabilities=own.probabilities if own else None,
+        entropy=own.entropy if own else None,
+        mean=mean,
+        covariance=covariance,
+        neighbours=seen.features[:NEIGHBOURS].clone(),
+        accuracy=_accuracy(space, data, batch_size),
+    )
+
+
+def held_out(data: ImageData) -> str | None:
+    """The name of the split that nothing learned from."""
+    return next((name for name in ("test", "val") if name in data.splits), None)
+
+
+def _accuracy(space: FeatureSpace, data: ImageData, batch_size: int) -> float | None:
+    name = held_out(data)
+    if name is None or not space.classes:
+        return None
+    split = data.split(name)
+    probabilities = observe(space, split_batches(split, batch_size)).probabilities
+    assert probabilities is not None
+    numbers = torch.tensor([space.classes.index(c) for c in data.description.classes])  # its own, of the data's classes
+    labels = numbers[torch.from_numpy(np.ascontiguousarray(split.store.labels[split.rows]))]
+    return float((probabilities.argmax(1) == labels).double().mean())

@@ -1,0 +1,88 @@
+"""What is evaluated: a trained GAN or a folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from src.data.base import Description
+from src.data.decode import SUFFIXES
+from src.data.folder import FolderData
+from src.errors import UserError
+from src.scoring.judge import Judge
+from src.scoring.observation import shuffled, split_batches
+from src.training.restore import TrainedRun, load_generator
+
+
+@dataclass(frozen=True)
+class Subject:
+    """``run`` is None for a folder of images."""
+
+    path: Path
+    run: TrainedRun | None
+
+    @property
+    def name(self) -> str:
+        return self.run.folder.absolute().name if self.run else self.path.absolute().name
+
+    @property
+    def module(self) -> Any:
+        return self.run.module if self.run else None
+
+    def out(self, outputs: Path) -> Path:
+        """Where its scores go unless the user says otherwise."""
+        if self.run is None:
+            return outputs / "evaluate" / self.name
+        return self.run.folder / "evaluation" / self.run.checkpoint.stem
+
+    def batches(self, judge: Judge, count: int) -> Iterator[Tensor]:
+        """``count`` images of it, by the judge's seed. Raises UserError where there are fewer, or they do not fit."""
+        description = judge.data.description
+        if self.run is not None:
+            self._check_fit(description)
+            return judge.generated(self.module, count)
+        split = FolderData(
+            root=str(self.path),
+            images="images" if (self.path / "images").is_dir() else None,  # what src.generate writes
+            cache=str(judge.cache),
+            name="scored",
+            resolution=description.resolution,
+            channels=description.channels,
+            splits={"train": 1.0},
+        ).split("train")
+        if len(split) < count:
+            raise UserError(f"run={self.path} has {len(split)} images, fewer than n={count}: set n={len(split)}")
+        return split_batches(shuffled(split, judge.seed, count), judge.batch_size)
+
+    def _check_fit(self, description: Description) -> None:
+        assert self.run is not None
+        own = self.run.settings["data"]
+        for key in ("channels", "resolution"):
+            if own.get(key) != getattr(description, key):
+                raise UserError(
+                    f"run={self.path} makes images of {key} {own.get(key)}, the data have {getattr(description, key)}: "
+                    "leave data= out to score it against its own"
+                )
+
+
+def open_subject(path: Path) -> Subject:
+    """Raises UserError where there is neither a run of a GAN with a checkpoint nor a folder of images."""
+    if not path.exists():
+        raise UserError(f"run={path} does not exist: give a run folder, a checkpoint or a folder of images")
+    if path.is_dir() and not (path / "config.yaml").exists():
+        if any(path.glob("*/config.yaml")):
+            raise UserError(f"run={path} holds several runs: name one of them")
+        if _has_images(path):
+            return Subject(path, None)
+        raise UserError(
+            f"run={path} is neither a run (no config.yaml) nor a folder of images ({', '.join(sorted(SUFFIXES))})"
+        )
+    return Subject(path, load_generator(path))
+
+
+def _has_images(folder: Path) -> bool:
+    return any(file.suffix.lower() in SUFFIXES for pattern in ("*", "*/*") for file in folder.glob(pattern))

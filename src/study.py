@@ -1,0 +1,158 @@
+"""Is synthetic data worth it to a U-Net? ``python -m src.study data=sunnybrook resolution=64``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src import overrides
+from src.atomic import write_atomically
+from src.cli import INTERRUPTED, run_job
+from src.data.joint import sometimes_empty
+from src.downstream.analysis import analyse
+from src.downstream.gather import StudyRuns, collect, study_page
+from src.downstream.jobs import run_jobs
+from src.downstream.plan import StudySettings, generator_job, generator_name, is_run, unet_jobs
+from src.downstream.results import to_json
+from src.errors import UserError, one_line
+from src.release.export import Export, Request
+from src.release.masks import MaskLimits
+from src.reporting.study import write_study
+from src.run_folder import RunFolder
+from src.training.job import train
+from src.training.restore import TrainedRun, load_data, load_generator
+
+CONFIG = "study"
+PARTS = ("generator", "unet")  # kinds of training that have settings of their own
+
+
+def train_job(cfg: DictConfig) -> float | None:
+    """What a launcher runs."""
+    return run_job(train, cfg, {})
+
+
+def study(cfg: DictConfig, settings: StudySettings, common: Sequence[str]) -> Path:
+    """Train, export and compare what ``cfg`` (conf/study.yaml) asks for; return the page.
+
+    Args:
+        common: overrides of every training.
+    """
+    folder = (Path(cfg.outputs) / cfg.name).absolute()
+    holder = RunFolder(folder)
+    holder.lock()
+    if cfg.force:
+        holder.clear()
+    generators = {
+        (generator_name(name), fraction): _generator(name, fraction, settings, common, cfg.launcher, folder)
+        for name in settings.generators
+        for fraction in settings.generator_fractions
+    }
+    synthetic = {key: _export(run, cfg.synthetic, cfg.reject_masks, folder) for key, run in generators.items()}
+    jobs = []
+    for stage in unet_jobs(settings, common, synthetic, folder / "unets"):
+        run_jobs([unet.job for unet in stage], folder / "unets", cfg.launcher, train_job)
+        jobs += stage
+    results = collect(jobs, folder / "unets", settings.fractions)
+    write_atomically(folder / "results.json", to_json(results))
+    answer = analyse(results)
+    write_atomically(folder / "study.json", json.dumps(asdict(answer), indent=1))
+    runs = StudyRuns(folder, generators, synthetic, jobs)
+    page = write_study(
+        study_page(answer, runs, settings.per_fraction, shlex.join(["python", "-m", "src.study", *sys.argv[1:]])),
+        folder,
+    )
+    print(f"\n{answer.verdict}\nreport: {page}")
+    return page
+
+
+def _settings(cfg: DictConfig, generator: Sequence[str], unet: Sequence[str]) -> StudySettings:
+    def values(node: object) -> tuple:
+        return tuple(OmegaConf.to_object(node)) if OmegaConf.is_list(node) else (node,)  # type: ignore[arg-type]
+
+    return StudySettings(
+        generators=values(cfg.generators),
+        generator=tuple(generator),
+        per_fraction=cfg.generator_per_fraction,
+        regimes=values(cfg.regimes),
+        ratios=values(cfg.ratios),
+        fractions=tuple(sorted(values(cfg.fractions))),
+        seeds=cfg.seeds,
+        unet_images=overrides.check("train", ["model=unet", *unet], multirun=False).images,
+        unet=tuple(override for override in unet if not override.startswith("images=")),
+    )
+
+
+def _generator(
+    name: str, fraction: float, settings: StudySettings, common: Sequence[str], launcher: str, folder: Path
+) -> TrainedRun:
+    if is_run(name):
+        run = load_generator(Path(name))
+        if not run.settings.get("with_masks"):
+            raise UserError(f"{name} makes images without masks: train it with with_masks=true")
+        return run
+    job = generator_job(settings, common, name, fraction)
+    run_jobs([job], folder / "generators", launcher, train_job)
+    return load_generator(folder / "generators" / job.name)
+
+
+def _export(run: TrainedRun, n: int, reject: bool, folder: Path) -> Path:
+    data = load_data(run)
+    data.prepare()
+    limits = MaskLimits(may_be_empty=sometimes_empty(data.split("train"), data.description.masks))
+    request = Request(n=n, size=run.module.schedule.resolution, reject=reject, limits=limits)
+    out = folder / "synthetic" / f"{run.folder.resolve().name}-n{n}{'' if reject else '-unchecked'}"
+    print(f"exporting {n} images of {run.folder.name} to {out}")
+    try:
+        Export(run, request, out).write()
+    except UserError as problem:
+        raise UserError(f"{problem}; in a study, reject_masks=false keeps them") from problem
+    return out
+
+
+def _divide(asked: Sequence[str]) -> tuple[list[str], dict[str, list[str]], list[str]]:
+    """The overrides of the study itself, of its parts (without the part's name), and of every training."""
+    keys = OmegaConf.load(overrides.CONF / f"{CONFIG}.yaml").keys()
+    parts = {part: [o.removeprefix(f"{part}.") for o in asked if o.startswith(f"{part}.")] for part in PARTS}
+    rest = [o for o in asked if not o.startswith(tuple(f"{part}." for part in PARTS))]
+    return [o for o in rest if _key(o) in keys], parts, [o for o in rest if _key(o) not in keys]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 2 wrong (a line on stderr), 130 stopped by Ctrl-C."""
+    asked = list(sys.argv[1:] if arguments is None else arguments)
+    if {"-h", "--help"} & set(asked):
+        print((overrides.CONF / f"{CONFIG}.yaml").read_text(), end="")
+        return 0
+    try:
+        own, parts, common = _divide(asked)
+        cfg = overrides.check(CONFIG, own, multirun=False)
+        generator, unet = (
+            list(({k: f"{k}={v}" for k, v in cfg[part].items()} | {_key(o): o for o in parts[part]}).values())
+            for part in PARTS
+        )
+        overrides.check("train", [*common, "model=pggan", "with_masks=true", *generator], multirun=False)
+        overrides.check("train", [*common, "model=unet", *unet], multirun=False)
+        study(cfg, _settings(cfg, generator, unet), common)
+    except (UserError, HydraException, OmegaConfBaseException) as problem:
+        print(f"error: {one_line(problem)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""One training, from its configuration to a finished run folder."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+
+from src import environment, processes
+from src.cli import Interrupted
+from src.data.base import ImageData
+from src.data.joint import join_masks
+from src.data.store import Split
+from src.data.stream import BatchStream
+from src.run_folder import RunFolder
+from src.training import loggers as logging_backends
+from src.training.build import build_loggers, build_module, build_trainer
+from src.training.callbacks.checkpoints import Checkpoints
+from src.training.callbacks.interruption import Interruption
+from src.training.callbacks.progress import ProgressReport
+from src.training.callbacks.recorder import Recorder
+from src.training.callbacks.scores import Scores
+from src.training.divergence import DivergenceMonitor
+from src.training.dry_run import as_table, estimate
+from src.training.scoring import pick
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig, folder: RunFolder) -> float | None:
+    """Train what ``cfg`` describes in ``folder``: begin, go on where it stopped, or say that it is done."""
+    data: ImageData = instantiate(cfg.data)
+    data.prepare()
+    with open_dict(cfg):
+        cfg.data.update(data.description.as_config())
+    split = instantiate(cfg.training)(data.split("train"), data.description)
+    if cfg.with_masks:
+        split = join_masks(split)
+    if cfg.dry_run:
+        print_dry_run(cfg, split)
+        return None
+    settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    folder.claim(settings, list(HydraConfig.get().overrides.task))
+    status = folder.status()
+    if status.get("state") == "done" and status["images"] >= cfg.images:
+        log.info(f"finished already: {folder.name} (force=true trains it anew)")
+        return None
+
+    module = build_module(cfg)
+    stream = BatchStream(
+        split, module.schedule, cfg.images, cfg.seed, module.clock, processes.rank(), cfg.trainer.devices
+    )
+    monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
+    scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
+    recorder = Recorder(folder, cfg.every.log, cfg.every.sample, monitor)
+    interruption = Interruption()
+    callbacks = [
+        recorder,
+        ProgressReport(cfg.images, cfg.every.log * 5, recorder, cfg.progress),
+        *(make(folder=folder.samples, split=split) for make in instantiate(cfg.callbacks).values()),
+        *([Scores(folder, scorer, cfg.every.score, cfg.scores.best, cfg.scores.lower)] if scorer else []),
+        interruption,
+        Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep),  # last: what is saved has been shown
+    ]
+    folder.write_status("running")
+    run_loggers = build_loggers(cfg.logger, folder, settings)
+    try:
+        trainer = build_trainer(cfg.trainer, callbacks, run_loggers)
+        resume_from = folder.last_checkpoint if folder.last_checkpoint.exists() else None
+        log.info(f"{'resuming' if resume_from else 'training'} {cfg.model.name} on {cfg.data.name} in {folder.name}")
+        trainer.fit(module, stream, ckpt_path=resume_from, weights_only=True)
+    finally:
+        logging_backends.finish(run_loggers)
+
+    images = module.clock.images
+    if interruption.requested and images < cfg.images:
+        folder.write_status("interrupted", "stopped by the user", images)
+        log.info(f"stopped after {images:,} images, all saved; the same command goes on from there")
+        raise Interrupted
+    final = {**recorder.latest, **(scorer.final(module, folder.path) if scorer and folder.writable else {})}
+    folder.write_summary(
+        {
+            "model": cfg.model.name,
+            "data": cfg.data.name,
+            "date": datetime.now(UTC).date().isoformat(),
+            "images": images,
+            "seconds": round(folder.metrics.seconds(), 1),
+            "final": final,
+            "parameters": module.parameter_counts(),
+            "environment": environment.describe(str(trainer.precision)),
+            "git": environment.git_state(),
+        }
+    )
+    folder.write_status("done", images=images)
+    log.info(f"done: {folder.name}: look at {'samples/strip.png and ' if folder.samples.exists() else ''}losses.png")
+    return pick(final, cfg.objective or ("loss_g" if "loss_g" in final else "loss"))
+
+
+def print_dry_run(cfg: DictConfig, split: Split) -> None:
+    module = build_module(cfg)
+    estimates = list(estimate(module, split, lambda callbacks: build_trainer(cfg.trainer, callbacks, [])))
+    Console().print(as_table(estimates))

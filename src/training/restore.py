@@ -1,0 +1,135 @@
+"""A trained run, brought back from its folder without running anything that the folder brings along."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+
+from src.data.base import ImageData
+from src.errors import UserError, one_line
+from src.run_folder import RunFolder
+from src.training.adversarial import AdversarialModule
+from src.training.checkpoint_io import find_checkpoint, load_weights, read_checkpoint
+from src.training.supervised import SupervisedModule
+
+# What a config.yaml may name: classes of these packages, and functions only where all of them just make something.
+CLASSES = ("src.data.", "src.downstream.", "src.networks.", "src.training.")
+FUNCTIONS = ("src.networks.", "src.training.optim.")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    folder: Path
+    settings: dict[str, Any]  # of config.yaml, resolved
+    module: Any  # AdversarialModule or SupervisedModule: on the CPU, in evaluation mode, its clock at the checkpoint's
+    checkpoint: Path
+
+
+def load_run(path: Path) -> TrainedRun:
+    """The best, else the last checkpoint of a run folder, or a given file ``<run folder>/checkpoints/<name>.ckpt``.
+
+    Raises:
+        UserError: there is no run or no checkpoint; the checkpoint is of another architecture; config.yaml names code
+            that is not this repository's, or does not fit its present version.
+    """
+    checkpoint = find_checkpoint(path)
+    folder = path if path.is_dir() else path.absolute().parents[1]
+    settings = _read_settings(folder)
+    model = _section(settings, folder, "model")
+    if "initial" in model:
+        model = {**model, "initial": None}  # the checkpoint holds what became of it
+    module = _build(model, folder, optimizer=_build(_section(settings, folder, "optim"), folder), seed=settings["seed"])
+    if not isinstance(module, AdversarialModule | SupervisedModule):
+        raise UserError(f"{folder / 'config.yaml'}: model is a {type(module).__name__}, which src.train cannot train")
+    stored = read_checkpoint(checkpoint)
+    if not {"state_dict", "images"} <= stored.keys():
+        raise UserError(
+            f"checkpoint {checkpoint} was not made by src.train: give a run folder or one of its checkpoints"
+        )
+    load_weights(module, checkpoint, ("",))
+    module.clock.images = stored["images"]
+    return TrainedRun(folder, settings, module.eval(), checkpoint)
+
+
+def load_generator(path: Path) -> TrainedRun:
+    """``load_run`` of a GAN. Raises UserError also where the run makes no images."""
+    run = load_run(path)
+    if not isinstance(run.module, AdversarialModule):
+        raise UserError(f"{path} is a {run.module.name}, which makes no images: give the run of a GAN")
+    return run
+
+
+def load_data(run: TrainedRun) -> ImageData:
+    """The data that a run was trained on, not yet prepared. Raises UserError where they cannot be described again."""
+    section = _section(run.settings, run.folder, "data")
+    # The training job adds what it learns of the data; a constructor takes some of it.
+    taken = {"_target_", *inspect.signature(_locate(section.get("_target_"), run.folder)).parameters}
+    return _build({key: value for key, value in section.items() if key in taken}, run.folder)
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    try:
+        settings = RunFolder(folder).settings()
+    except OSError as problem:
+        raise UserError(f"{folder} has no config.yaml: give a folder that src.train made") from problem
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise UserError(f"{folder / 'config.yaml'} is no YAML: restore it") from problem
+    if not isinstance(settings, dict) or not isinstance(settings.get("seed"), int):
+        raise UserError(f"{folder / 'config.yaml'} does not hold the settings of a run: restore it")
+    return settings
+
+
+def _section(settings: Mapping[str, Any], folder: Path, name: str) -> dict[str, Any]:
+    if not isinstance(settings.get(name), dict):
+        raise UserError(f"{folder / 'config.yaml'} has no section {name!r}: give a folder that src.train made")
+    return settings[name]
+
+
+def _build(section: Mapping[str, Any], folder: Path, **arguments: Any) -> Any:
+    _check(section, folder)
+    try:
+        return instantiate(section, **arguments)
+    except HydraException as problem:
+        raise UserError(
+            f"{folder / 'config.yaml'} does not fit this version of the code: {one_line(problem)}"
+        ) from problem
+
+
+def _check(node: Any, folder: Path) -> None:
+    """Raise UserError where ``node`` would have Hydra call anything but this repository's own parts of a model."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            _locate(node["_target_"], folder)
+        for child in node.values():
+            _check(child, folder)
+    elif isinstance(node, str):
+        if "${" in node:  # could be replaced by a section that nobody has looked at
+            raise UserError(f"{folder / 'config.yaml'} holds the unresolved {node!r}: write its value in its place")
+    elif isinstance(node, Sequence):
+        for child in node:
+            _check(child, folder)
+
+
+def _locate(target: Any, folder: Path) -> Any:
+    """The class or function named ``target``; it is defined where its name says, so no import leads elsewhere."""
+    module, _, name = str(target).rpartition(".")
+    if f"{module}.".startswith(CLASSES):
+        try:
+            found = vars(import_module(module)).get(name)
+        except ImportError:
+            found = None
+        known = inspect.isclass(found) or (inspect.isfunction(found) and f"{module}.".startswith(FUNCTIONS))
+        if known and getattr(found, "__module__", None) == module:
+            return found
+    raise UserError(
+        f"{folder / 'config.yaml'} names {target}, which is no data set, network or loss of this repository: "
+        "only those are run from a run folder"
+    )

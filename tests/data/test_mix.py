@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data.base import Description
+from src.data.mix import concatenate, take_fraction, training_images
+from src.data.store import Split, Store
+from src.errors import UserError
+
+DESCRIPTION = Description(1, 8, (), ("cavity",))
+
+
+def split_of(cases: int, each: int) -> Split:
+    count = cases * each
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 1, 8, 8), np.uint8)
+    store = Store(images, np.zeros(count, int), np.ones((count, 1, 8, 8), np.uint8), {})
+    return Split(store, np.arange(count), [f"case{i // each}" for i in range(count)])
+
+
+@pytest.fixture
+def synthetic(tmp_path):
+    """Six images as src.generate writes them."""
+    for i in range(6):
+        for folder, value in (("images", 200 + i), ("masks/cavity", 255)):
+            path = tmp_path / "export" / folder / f"{i:06d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8), value, np.uint8)).save(path)
+    return str(tmp_path / "export")
+
+
+def mixed(split: Split, tmp_path, fraction: float, synthetic: str | None, ratio: float | None = None) -> Split:
+    return training_images(split, DESCRIPTION, fraction, synthetic, ratio, 0, str(tmp_path / "cache"))
+
+
+def test_a_share_of_the_cases_keeps_each_of_them_whole_and_is_part_of_every_larger_share():
+    split = split_of(cases=10, each=3)
+    shares = [take_fraction(split, fraction, seed=1) for fraction in (0.1, 0.25, 1.0)]
+    assert [len(share) for share in shares] == [3, 9, 30]
+    for share in shares:
+        assert all(share.cases_or_files().count(case) == 3 for case in share.cases_or_files())
+    assert set(shares[0].rows) < set(shares[1].rows) < set(shares[2].rows)
+    assert set(take_fraction(split, 0.1, seed=2).rows) != set(shares[0].rows)
+
+
+def test_real_and_synthetic_images_are_mixed_in_the_ratio_asked_for(tmp_path, synthetic):
+    found = mixed(split_of(4, 1), tmp_path, 1.0, synthetic, ratio=0.5)
+    batch = found.gather(np.arange(len(found)))
+    assert batch["image"][:, 0, 0, 0].tolist() == [0, 1, 2, 3, 200, 201]
+    assert batch["mask"].shape == (6, 1, 8, 8) and batch["mask"].all()
+
+
+def test_without_a_ratio_all_synthetic_images_join_and_without_real_ones_they_stand_alone(tmp_path, synthetic):
+    assert len(mixed(split_of(4, 1), tmp_path, 1.0, synthetic)) == 10
+    assert mixed(split_of(4, 1), tmp_path, 0, synthetic).gather(np.arange(6))["image"].min() == 200
+
+
+@pytest.mark.parametrize(
+    ("fraction", "ratio", "said"),
+    [
+        (1.5, None, "training.real_fraction=1.5 must be from 0 to 1"),
+        (1.0, 3.0, "training.ratio=3 needs 12 synthetic images, .* has 6: generate more, or lower the ratio"),
+    ],
+)
+def test_what_cannot_be_mixed_is_one_clear_line(tmp_path, synthetic, fraction, ratio, said):
+    with pytest.raises(UserError, match=said):
+        mixed(split_of(4, 1), tmp_path, fraction, synthetic, ratio)
+
+
+def test_no_image_at_all_is_refused(tmp_path):
+    with pytest.raises(UserError, match="leaves no image"):
+        mixed(split_of(4, 1), tmp_path, 0, None)
+
+
+def test_a_folder_that_src_generate_did_not_write_is_refused(tmp_path):
+    with pytest.raises(UserError, match="has no folder images"):
+        mixed(split_of(4, 1), tmp_path, 1.0, str(tmp_path))
+
+
+def test_images_of_unlike_depth_are_not_mixed():
+    deep = Store(np.zeros((1, 1, 8, 8), np.uint16), np.zeros(1, int), np.zeros((1, 1, 8, 8), np.uint8), {})
+    with pytest.raises(UserError, match="uint16 cannot be mixed with real ones of uint8"):
+        concatenate(split_of(1, 1), Split(deep, np.arange(1)))

@@ -1,0 +1,228 @@
+"""One pass over the images gives every score, and the scores are those of the pure functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from src.data.base import Description, ImageData
+from src.data.store import Split, Store
+from src.errors import UserError
+from src.metrics.frechet import frechet_distance, mean_and_covariance
+from src.metrics.probabilities import am_score, mode_score
+from src.networks.classifier import ResidualClassifier
+from src.scoring.observation import observe, shuffled, split_batches
+from src.scoring.reference import load_reference
+from src.scoring.scores import LOWER_IS_BETTER, Rules, compute_intervals, compute_scores
+from src.scoring.space import ClassifierSpace, FeatureSpace, RandomSpace, load_space
+
+
+class Images(ImageData):
+    """Grey images of 16 px: blobs, whose brightness is their class."""
+
+    name = "blobs"
+
+    def __init__(self, train: int = 60, test: int = 40, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 2, train + test)
+        images = rng.integers(0, 60, (train + test, 1, 16, 16)) + (80 + 80 * labels)[:, None, None, None]
+        self.store = Store(images.astype(np.uint8), labels, None, {})
+        self.train = train
+
+    def prepare(self) -> None: ...
+
+    @property
+    def description(self) -> Description:
+        return Description(1, 16, ("dark", "bright"), ())
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        rows = np.arange(len(self.store.labels))
+        return {"train": Split(self.store, rows[: self.train]), "test": Split(self.store, rows[self.train :])}
+
+
+class Counting(FeatureSpace):
+    """Counts the images that its network sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = make_space()
+        self.title, self.feature_count, self.classes = "counting", self.inner.feature_count, self.inner.classes
+        self.seen = 0
+        body: Any = self.inner.network.body
+        body.register_forward_hook(lambda module, inputs, output: self.count(inputs[0]))
+
+    def count(self, images: torch.Tensor) -> None:
+        self.seen += len(images)
+
+    def forward(self, images):
+        return self.inner(images)
+
+
+def make_space() -> ClassifierSpace:
+    torch.manual_seed(0)
+    network = ResidualClassifier(1, 2, width=4)
+    network.scale = 20.0  # an untrained one is undecided: let it have opinions
+    return ClassifierSpace(network, ("dark", "bright"), 16).eval().requires_grad_(False)
+
+
+def images_of(count: int, seed: int) -> list[torch.Tensor]:
+    return list((torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(seed)) * 2 - 1).split(16))
+
+
+SMALL = Rules(allow_small=True)
+
+
+def test_probabilities_and_features_come_from_one_look_at_each_image(tmp_path):
+    space = Counting().eval()
+    reference = load_reference(space, Images(), tmp_path, 16)
+    space.seen = 0
+    scores = compute_scores(reference, observe(space, images_of(50, 1)), SMALL)
+    assert space.seen == 50
+    assert set(scores) == set(LOWER_IS_BETTER)
+
+
+def test_classifier_gives_in_one_pass_what_its_forward_gives():
+    network = ResidualClassifier(1, 3, width=4).eval()
+    images = images_of(8, 0)[0]
+    assert torch.equal(network.logits(network.features(images)), network(images))
+    (probabilities, _) = ClassifierSpace(network, ("a", "b", "c"), 16)(images)
+    assert torch.equal(probabilities, network(images).softmax(1))
+
+
+def test_scores_are_those_of_the_pure_functions_over_all_images(tmp_path):
+    space, data = make_space(), Images()
+    seen = observe(space, images_of(50, 1))
+    scores = compute_scores(load_reference(space, data, tmp_path, 16), seen, SMALL)
+    train = observe(space, split_batches(data.split("train"), 7))
+    assert seen.probabilities is not None and train.probabilities is not None
+    assert scores["am_score"] == pytest.approx(float(am_score(seen.probabilities, train.probabilities)), rel=1e-4)
+    xu = mode_score(seen.probabilities, train.probabilities, "xu2018")
+    assert scores["mode_score_xu2018"] == pytest.approx(float(xu), rel=1e-4)
+    fid = frechet_distance(*mean_and_covariance(train.features), *mean_and_covariance(seen.features))
+    assert scores["fid"] == pytest.approx(float(fid), rel=1e-4)
+
+
+@pytest.mark.parametrize("with_classes", [True, False])
+def test_unseen_real_images_score_better_than_noise(tmp_path, with_classes):
+    data = Images()
+    space = make_space() if with_classes else RandomSpace(1, 16).eval().requires_grad_(False)
+    reference = load_reference(space, data, tmp_path, 16)
+    real = compute_scores(reference, observe(space, split_batches(data.split("test"), 16)), SMALL)
+    noise = compute_scores(reference, observe(space, images_of(40, 1)), SMALL)
+    for name in ("fid", "kid"):
+        assert real[name] < 0.5 * noise[name], name
+    for name in ("precision", "recall", "density", "coverage"):
+        assert real[name] > noise[name], name
+
+
+def test_random_features_give_no_class_scores_and_say_so(tmp_path):
+    space = load_space(None, "classifier", Description(1, 16, (), ()))
+    scores = compute_scores(load_reference(space, Images(), tmp_path, 16), observe(space, images_of(40, 1)), SMALL)
+    assert not {"am_score", "mode_score", "mode_score_xu2018", "inception_score"} & set(scores)
+    assert {"fid", "kid", "precision", "recall"} <= set(scores)
+    assert space.title.startswith("random features")
+
+
+def test_random_features_are_the_same_everywhere_and_leave_the_random_state_alone():
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    first = RandomSpace(1, 16).digest()
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(4)
+    assert RandomSpace(1, 16).digest() == first
+
+
+def test_kept_statistics_of_real_images_give_the_same_scores_without_looking_again(tmp_path):
+    space = Counting().eval()
+    seen = observe(space, images_of(50, 1))
+    first = compute_scores(load_reference(space, Images(), tmp_path, 16), seen, SMALL)
+    space.seen = 0
+    assert compute_scores(load_reference(space, Images(), tmp_path, 16), seen, SMALL) == first
+    assert space.seen == 0
+
+
+def test_other_images_other_weights_and_a_broken_file_are_measured_anew(tmp_path):
+    space = make_space()
+    first = load_reference(space, Images(), tmp_path, 16)
+    assert not torch.equal(load_reference(space, Images(seed=1), tmp_path, 16).mean, first.mean)
+    other = make_space()
+    next(iter(other.parameters())).add_(0.1)
+    assert not torch.equal(load_reference(other, Images(), tmp_path, 16).mean, first.mean)
+    for file in (tmp_path / "scores").iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    assert torch.equal(load_reference(space, Images(), tmp_path, 16).mean, first.mean)
+
+
+def test_accuracy_is_that_of_the_weights_on_the_test_images(tmp_path):
+    space, data = make_space(), Images()
+    test = data.split("test")
+    probabilities, _ = space(next(split_batches(test, 100)))
+    right = probabilities.argmax(1).numpy() == test.gather(np.arange(len(test)))["label"].numpy()
+    assert load_reference(space, data, tmp_path, 16).accuracy == pytest.approx(right.mean())
+
+
+def test_the_split_into_batches_changes_no_score(tmp_path):
+    space, data = make_space(), Images()
+    results = []
+    for batch_size in (5, 40):
+        reference = load_reference(space, data, tmp_path / str(batch_size), batch_size)
+        seen = observe(space, split_batches(shuffled(data.split("test"), 0), batch_size))
+        results.append(compute_scores(reference, seen, SMALL))
+    assert results[0] == pytest.approx(results[1], rel=1e-3)
+
+
+def test_intervals_hold_their_score_and_narrow_with_more_images(tmp_path):
+    space = make_space()
+    reference = load_reference(space, Images(), tmp_path, 16)
+    widths = {}
+    for count in (40, 640):
+        seen = observe(space, images_of(count, 1))
+        scores, intervals = compute_scores(reference, seen, SMALL), compute_intervals(reference, seen, SMALL)
+        assert set(intervals) == {"am_score", "mode_score", "mode_score_xu2018", "inception_score", "fid", "kid"}
+        for name in ("am_score", "mode_score", "fid"):
+            assert intervals[name][0] <= scores[name] <= intervals[name][1]
+        widths[count] = intervals["am_score"][1] - intervals["am_score"][0]
+    assert widths[640] < 0.5 * widths[40]
+
+
+def test_fid_of_too_few_images_is_refused_with_the_setting_that_allows_it(tmp_path):
+    with pytest.raises(UserError, match=r"more than 512 images a side.*300 real and 2,048.*scores\.allow_small=true"):
+        Rules(prefix="scores.").check(300, 2048, 512)
+    Rules(allow_small=True).check(300, 2048, 512)
+    space = make_space()  # 32 features
+    reference = load_reference(space, Images(), tmp_path, 16)
+    assert "fid" not in compute_scores(reference, observe(space, images_of(30, 1)), Rules())
+
+
+def test_a_kid_subset_larger_than_the_images_names_the_key_to_lower():
+    with pytest.raises(UserError, match=r"scores\.kid_subset=500.*set it from 2 to 300"):
+        Rules(kid_subset=500, prefix="scores.").check(2048, 300, 32)
+    assert Rules().subset(2048, 300) == 300 and Rules().subset(5000, 2048) == 1000
+
+
+def test_inception_that_cannot_be_had_is_one_line_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch_fidelity.feature_extractor_inceptionv3", None)
+    with pytest.raises(UserError, match="pip install torch-fidelity"):
+        load_space(None, "inception", Description(3, 32, (), ()))
+
+
+def test_inception_looks_once_beside_the_classifier_at_three_channels_of_bytes(monkeypatch):
+    class Extractor(torch.nn.Module):
+        def __init__(self, name, features):
+            super().__init__()
+            self.seen = []
+
+        def forward(self, images):
+            self.seen.append((images.shape, images.dtype))
+            return (images.float().mean((2, 3)).repeat(1, 683)[:, :2048],)
+
+    module = type("Module", (), {"FeatureExtractorInceptionV3": Extractor})
+    monkeypatch.setattr("src.scoring.space.import_module", lambda name: module)
+    space = load_space(None, "inception", Description(1, 16, (), ()))
+    probabilities, features = space(images_of(4, 0)[0])
+    assert probabilities is None and features.shape == (4, 2048) and space.title.startswith("InceptionV3")
+    assert space.inception.seen == [((4, 3, 16, 16), torch.uint8)]

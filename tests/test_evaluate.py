@@ -1,0 +1,169 @@
+"""The evaluation command: a table between floor and ceiling, files beside it, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+from src.evaluate import main
+from src.pixels import to_bytes
+from src.scoring.observation import generated_batches
+from src.training.restore import load_generator
+from tests.conftest import SMALL, TINY, Outcome
+
+DATA = ("phantoms=128", "resolution=16")
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def runs(shelf: Path, run_train: Callable[..., Outcome]) -> Path:
+    """A folder with the runs ``clf`` and ``gan``, trained once."""
+    if not (shelf / "gan").exists():
+        for arguments in ((*SMALL, "model=classifier", "width=4", "name=clf"), (*TINY, "name=gan")):
+            outcome = run_train(*arguments, "images=512", "data.sizes.val=40", f"paths.outputs={shelf}")
+            assert outcome.status == 0, outcome.err
+    return shelf
+
+
+@pytest.fixture
+def evaluate(runs: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    def run(*arguments: str) -> Outcome:
+        status = main([*arguments, "threads=1"])
+        GlobalHydra.instance().clear()
+        return Outcome(status, *capfd.readouterr())
+
+    return run
+
+
+def read(path: Path) -> dict[str, list[dict]]:
+    """Entries of a scores.json by name, the most images first."""
+    entries: dict[str, list[dict]] = {}
+    for entry in json.loads(path.read_text()):
+        entries.setdefault(entry["name"], []).append(entry)
+    return entries
+
+
+def export(run: Path, folder: Path, count: int) -> None:
+    folder.mkdir(parents=True)
+    images = torch.cat(list(generated_batches(load_generator(run).module, count, 0, 1, 64)))
+    for index, image in enumerate(to_bytes(images)):
+        Image.fromarray(image[0].numpy()).save(folder / f"{index:04d}.png")
+
+
+def test_a_gan_stands_between_unseen_real_images_and_noise(runs, evaluate):
+    outcome = evaluate(f"run={runs}/gan", f"classifier={runs}/clf", "n=100")
+    assert outcome.status == 0, outcome.err
+    folder = runs / "gan" / "evaluation" / "last"
+    rows = {name: entries[0] for name, entries in read(folder / "scores.json").items()}
+    assert list(rows) == ["gan", "real (test)", "noise"]
+    assert rows["real (test)"]["scores"]["fid"] < rows["gan"]["scores"]["fid"]
+    assert rows["real (test)"]["scores"]["fid"] < rows["noise"]["scores"]["fid"]
+    for score in ("precision", "recall", "coverage"):
+        assert rows["real (test)"]["scores"][score] > rows["noise"]["scores"][score]
+    for row in rows.values():
+        assert {row["passport"][key] for key in ("n_real", "n_fake")} == {128, 100}
+        assert set(row["intervals"]) == {*row["intervals"], "fid", "kid", "am_score"}
+    assert rows["gan"]["passport"]["images_shown"] == 512 and rows["noise"]["passport"]["images_shown"] is None
+    with Image.open(folder / "scores.png") as picture:
+        assert picture.width == 2200
+    for word in ("AM Score ↓", "FID ↓", "Recall ↑", "gan", "real (test)", "noise", "test accuracy", "100 images"):
+        assert word in outcome.out
+
+
+def test_same_command_same_scores_and_another_seed_others(runs, evaluate, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        arguments = (f"classifier={runs}/clf", "n=64", f"seed={seed}", "intervals=false", f"out={tmp_path / name}")
+        assert evaluate(f"run={runs}/gan", *arguments).status == 0
+    a, b, c = ((tmp_path / name / "scores.json").read_text() for name in "abc")
+    assert a == b != c
+
+
+def test_where_unseen_images_are_fewer_all_are_scored_again_with_as_many(runs, evaluate, tmp_path):
+    data = ("data=phantom", "data.sizes.test=40", "data.sizes.val=40", *DATA)
+    arguments = (f"run={runs}/gan", f"classifier={runs}/clf", *data, "n=100", f"out={tmp_path}", "intervals=false")
+    outcome = evaluate(*arguments)
+    assert outcome.status == 0, outcome.err
+    rows = read(tmp_path / "scores.json")
+    counts = {name: [entry["passport"]["n_fake"] for entry in entries] for name, entries in rows.items()}
+    assert counts == {"gan": [100, 40], "real (test)": [40], "noise": [40, 100]}
+    assert "100 images against" in outcome.out and "40 images against" in outcome.out
+
+
+def test_a_folder_of_a_runs_images_has_the_scores_of_the_run(runs, evaluate, tmp_path):
+    export(runs / "gan", tmp_path / "made", 64)
+    common = (f"classifier={runs}/clf", "n=64", "intervals=false")
+    outcome = evaluate(f"run={tmp_path}/made", "data=phantom", "data.sizes.val=40", *DATA, *common)
+    assert outcome.status == 0, outcome.err
+    evaluate(f"run={runs}/gan", *common, f"out={tmp_path / 'run'}")
+    (folder,) = read(Path("outputs/evaluate/made/scores.json"))["made"]
+    (run,) = read(tmp_path / "run" / "scores.json")["gan"]
+    assert folder["scores"]["fid"] == pytest.approx(run["scores"]["fid"], rel=1e-3)
+    assert folder["scores"]["am_score"] == pytest.approx(run["scores"]["am_score"], rel=1e-3)
+    assert folder["passport"]["ema"] is None
+
+
+def test_earlier_scores_join_the_table_and_unlike_ones_are_refused_by_name(runs, evaluate, tmp_path):
+    common = (f"run={runs}/gan", f"classifier={runs}/clf", "intervals=false")
+    assert evaluate(*common, "n=64", f"out={tmp_path / 'a'}").status == 0
+    assert evaluate(*common, "n=64", f"against=[{tmp_path}/a]", f"out={tmp_path / 'b'}").out.count("gan") >= 2
+    for change, field in (("n=48", "n_fake"), ("seed=1", "seed"), ("classifier=null", "features")):
+        arguments = [
+            a for a in (*common, "n=64", "allow_small=true") if a.partition("=")[0] != change.partition("=")[0]
+        ]
+        outcome = evaluate(*arguments, change, f"against=[{tmp_path}/a]", f"out={tmp_path / 'c'}")
+        assert outcome.status == 2 and f"cannot be compared: {field} is" in outcome.error
+    assert not (tmp_path / "c").exists()
+
+
+def test_without_a_classifier_there_are_no_class_scores(runs, evaluate, tmp_path):
+    outcome = evaluate(f"run={runs}/gan", "n=64", "allow_small=true", "intervals=false", f"out={tmp_path}")
+    assert "random features" in outcome.out and "AM Score" not in outcome.out and "FID" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ([], "run is missing"),
+        (["run=nowhere"], "run=nowhere does not exist"),
+        (["run=RUNS/clf"], "is a classifier, which makes no images"),
+        (["run=RUNS"], "holds several runs: name one of them"),
+        (["run=RUNS/gan/checkpoints"], "is neither a run (no config.yaml) nor a folder of images"),
+        (["run=RUNS/gan/samples"], "data is missing"),
+        (["run=RUNS/gan", "classifier=RUNS/gan"], "is a dcgan, not a classifier"),
+        (
+            ["run=RUNS/gan", "classifier=RUNS/clf", "n=20"],
+            "accept a value far too high with allow_small=true",
+        ),
+        (["run=RUNS/gan", "classifier=RUNS/clf", "n=64", "kid_subset=65"], "kid_subset=65 does not fit"),
+        (["run=RUNS/gan", "classifier=RUNS/clf", "data=phantom", "data.channels=3", *DATA], "channels 1, not 3"),
+        (["run=RUNS/gan", "data=phantom", "data.channels=3", *DATA, "n=64", "allow_small=true"], "leave data= out"),
+        (["run=RUNS/gan/samples", "data=phantom", *DATA, "allow_small=true"], "fewer than n=2000"),
+        (["run=RUNS/gan", "against=[nowhere]", "n=64", "allow_small=true"], "there is no nowhere"),
+        (["run=RUNS/gan", "clasifier=x"], "did you mean classifier?"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_nothing_is_written(runs, evaluate, asked, said, tmp_path):
+    outcome = evaluate(*(argument.replace("RUNS", str(runs)) for argument in asked), "out=here")
+    assert outcome.status == 2 and said in outcome.error
+    assert not Path("here").exists()
+
+
+def test_a_run_without_checkpoint_says_so(runs, evaluate, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.yaml").write_text((runs / "gan" / "config.yaml").read_text())
+    assert "has no checkpoint" in evaluate(f"run={tmp_path}/empty").error
+
+
+def test_help_is_the_commented_configuration(evaluate):
+    outcome = evaluate("--help")
+    assert outcome.status == 0 and "kid_subset: null #" in outcome.out

@@ -1,0 +1,87 @@
+"""Models that learn classes or masks, through the real command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.training.schedule import CosineSchedule
+from tests.conftest import SMALL
+from tests.test_train import assert_same_state
+
+UNET = (*SMALL, "model=unet", "model.network.width=4", "model.network.depth=3", "images=256", "every.log=64")
+CLASSIFIER = (*SMALL, "model=classifier", "width=4", "images=256", "every.log=64")
+
+
+def final(run: str) -> dict[str, float]:
+    return json.loads(Path(f"outputs/{run}/summary.json").read_text())["final"]
+
+
+def test_a_unet_learns_the_masks_and_reports_every_test_image(run_train):
+    assert run_train(*UNET, "images=1024", "name=a", "every.score=512").status == 0
+    scores = final("a")
+    assert scores["test_dice_lung"] > 0.55 and scores["loss"] < 1.4
+    with open("outputs/a/test_cases.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 400 and set(rows[0]) == {"file", "case", "lung", "lesion"}
+    mean = sum(float(row["lung"]) for row in rows) / len(rows)
+    assert mean == pytest.approx(scores["test_dice_lung"], abs=1e-5)
+    with open("outputs/a/scores.csv") as file:
+        assert [int(row["images"]) for row in csv.DictReader(file)] == [512, 1024]
+
+
+def test_a_resumed_training_ends_in_the_bits_of_an_unbroken_one_scores_included(run_train):
+    arguments = [*CLASSIFIER, "every.keep=128", "every.score=64", "scores.best=val_cross_entropy", "scores.lower=true"]
+    assert run_train(*arguments, "name=whole").status == 0
+    shutil.copytree("outputs/whole", "outputs/resumed")
+    shutil.copy("outputs/whole/checkpoints/000000128.ckpt", "outputs/resumed/checkpoints/last.ckpt")
+    Path("outputs/resumed/status.json").write_text(json.dumps({"state": "running", "images": 128}))
+    assert run_train(*arguments, "name=resumed").status == 0
+    a, b = (torch.load(f"outputs/{n}/checkpoints/last.ckpt", weights_only=True) for n in ("whole", "resumed"))
+    assert_same_state(a["state_dict"], b["state_dict"])
+    assert Path("outputs/whole/scores.csv").read_text() == Path("outputs/resumed/scores.csv").read_text()
+
+
+def test_the_best_checkpoint_is_the_one_with_the_best_score(run_train):
+    run_train(*CLASSIFIER, "name=a", "every.score=64", "scores.best=val_cross_entropy", "scores.lower=true")
+    with open("outputs/a/scores.csv") as file:
+        rows = [(float(row["val_cross_entropy"]), int(row["images"])) for row in csv.DictReader(file)]
+    assert torch.load("outputs/a/checkpoints/best.ckpt", weights_only=True)["images"] == min(rows)[1]
+
+
+def test_fine_tuning_starts_with_the_weights_of_another_run(run_train):
+    run_train(*UNET, "name=before")
+    run_train(*UNET, "name=after", "model.initial=outputs/before", "images=16", "batch_size=16", "optim.lr=1e-12")
+    before, after = (
+        torch.load(f"outputs/{name}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("before", "after")
+    )
+    assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before if key.endswith("weight"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["model.initial=outputs/nothing"], "outputs/nothing is neither a run folder nor a checkpoint"),
+        (["training.real_fraction=0"], "training.real_fraction=0 leaves no image"),
+        (["data.masks=[]"], "a U-Net needs data with masks"),
+        (["scores.best=val_dise"], "there is no score 'val_dise': this run has val_dice, val_dice_lesion"),
+        (["objective=fid"], "there is no score 'fid': this run has"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(run_train, arguments, said):
+    outcome = run_train(*UNET, *arguments)
+    assert outcome.status == 2 and said in outcome.error
+
+
+def test_the_learning_rate_rises_linearly_then_falls_along_a_cosine_to_nothing():
+    schedule = CosineSchedule(32, 10, 1.0, 1000, decay_images=1000, warm_up=0.2)
+    rates = [schedule.at(images).lr for images in range(0, 1000, 10)]
+    assert rates[0] == pytest.approx(0.025) and rates[9] == pytest.approx(0.475)
+    assert max(rates) == pytest.approx(1.0, abs=0.01) and rates.index(max(rates)) in (19, 20)
+    assert rates[60] == pytest.approx(0.5, abs=0.02) and rates[-1] < 0.001
