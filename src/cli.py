@@ -82,7 +82,7 @@ def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | No
         _log_to_file(folder, problem)
     finally:
         folder.unlock()
-        folder.remove_if_unused()
+        folder.remove_if_unused(keep_log=not cfg.dry_run)
     failures[folder.name] = reason
     return math.nan
 

@@ -121,11 +121,11 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
-    def remove_if_unused(self) -> None:
-        """Delete the folder where nothing was written to it but an empty log."""
+    def remove_if_unused(self, keep_log: bool = True) -> None:
+        """Delete the folder where nothing was written to it but a log, which ``keep_log`` keeps unless it is empty."""
         if not self.writable:
             return
-        if {path.name for path in self.path.iterdir()} <= {".lock", "run.log"} and not self._log_has_text():
+        if {path.name for path in self.path.iterdir()} <= {".lock", "run.log"} and not (keep_log and self._log_has_text()):
             shutil.rmtree(self.path)
 
     def _log_has_text(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,18 +20,20 @@ from src.data.joint import sometimes_empty
 from src.downstream.analysis import analyse
 from src.downstream.gather import StudyRuns, collect, study_page
 from src.downstream.jobs import run_jobs
-from src.downstream.plan import StudySettings, generator_job, generator_name, is_run, unet_jobs
+from src.downstream.judging import Scored, score_generators
+from src.downstream.plan import StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
 from src.downstream.results import to_json
 from src.errors import UserError, one_line
 from src.release.export import Export, Request
 from src.release.masks import MaskLimits
 from src.reporting.study import write_study
 from src.run_folder import RunFolder
+from src.scoring.passport import Passport
 from src.training.job import train
 from src.training.restore import TrainedRun, load_data, load_generator
 
 CONFIG = "study"
-PARTS = ("generator", "unet")  # kinds of training that have settings of their own
+PARTS = ("generator", "classifier", "unet")  # kinds of training that have settings of their own
 
 
 def train_job(cfg: DictConfig) -> float | None:
@@ -62,31 +64,31 @@ def study(cfg: DictConfig, settings: StudySettings, common: Sequence[str]) -> Pa
         jobs += stage
     results = collect(jobs, folder / "unets", settings.fractions)
     write_atomically(folder / "results.json", to_json(results))
-    answer = analyse(results)
+    scored = _score(generators, settings, common, folder, cfg) if cfg.scores else {}
+    answer = analyse(results, {name: scores for name, (scores, _) in scored.items()})
     write_atomically(folder / "study.json", json.dumps(asdict(answer), indent=1))
-    runs = StudyRuns(folder, generators, synthetic, jobs)
-    page = write_study(
-        study_page(answer, runs, settings.per_fraction, shlex.join(["python", "-m", "src.study", *sys.argv[1:]])),
-        folder,
-    )
+    runs = StudyRuns(folder, generators, synthetic, jobs, scored)
+    command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
+    page = write_study(study_page(answer, runs, settings.per_fraction, command), folder)
     print(f"\n{answer.verdict}\nreport: {page}")
     return page
 
 
-def _settings(cfg: DictConfig, generator: Sequence[str], unet: Sequence[str]) -> StudySettings:
+def _settings(cfg: DictConfig, parts: Mapping[str, Sequence[str]]) -> StudySettings:
     def values(node: object) -> tuple:
         return tuple(OmegaConf.to_object(node)) if OmegaConf.is_list(node) else (node,)  # type: ignore[arg-type]
 
     return StudySettings(
         generators=values(cfg.generators),
-        generator=tuple(generator),
+        generator=tuple(parts["generator"]),
+        classifier=tuple(parts["classifier"]),
         per_fraction=cfg.generator_per_fraction,
         regimes=values(cfg.regimes),
         ratios=values(cfg.ratios),
         fractions=tuple(sorted(values(cfg.fractions))),
         seeds=cfg.seeds,
-        unet_images=overrides.check("train", ["model=unet", *unet], multirun=False).images,
-        unet=tuple(override for override in unet if not override.startswith("images=")),
+        unet_images=overrides.check("train", ["model=unet", *parts["unet"]], multirun=False).images,
+        unet=tuple(override for override in parts["unet"] if not override.startswith("images=")),
     )
 
 
@@ -117,6 +119,26 @@ def _export(run: TrainedRun, n: int, reject: bool, folder: Path) -> Path:
     return out
 
 
+def _score(
+    generators: Mapping[tuple[str, float], TrainedRun],
+    settings: StudySettings,
+    common: Sequence[str],
+    folder: Path,
+    cfg: DictConfig,
+) -> dict[str, tuple[dict[str, Scored], Passport]]:
+    """The generators of the largest share of the data, by a classifier where the data have classes."""
+    largest = {name: run for (name, fraction), run in sorted(generators.items())}
+    first = next(iter(largest.values()))
+    data = load_data(first)
+    data.prepare()
+    classifier = None
+    if len(data.description.classes) > 1:
+        job = classifier_job(settings, common)
+        run_jobs([job], folder / "classifier", cfg.launcher, train_job)
+        classifier = folder / "classifier" / job.name
+    return score_generators(largest, data, classifier, cfg.synthetic, first.settings["paths"]["cache"])
+
+
 def _divide(asked: Sequence[str]) -> tuple[list[str], dict[str, list[str]], list[str]]:
     """The overrides of the study itself, of its parts (without the part's name), and of every training."""
     keys = OmegaConf.load(overrides.CONF / f"{CONFIG}.yaml").keys()
@@ -138,13 +160,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         own, parts, common = _divide(asked)
         cfg = overrides.check(CONFIG, own, multirun=False)
-        generator, unet = (
-            list(({k: f"{k}={v}" for k, v in cfg[part].items()} | {_key(o): o for o in parts[part]}).values())
-            for part in PARTS
-        )
-        overrides.check("train", [*common, "model=pggan", "with_masks=true", *generator], multirun=False)
-        overrides.check("train", [*common, "model=unet", *unet], multirun=False)
-        study(cfg, _settings(cfg, generator, unet), common)
+        for part, asked_of_it in parts.items():
+            defaults = {str(key): f"{key}={value}" for key, value in cfg[part].items()}
+            parts[part] = list((defaults | {_key(override): override for override in asked_of_it}).values())
+            model = "pggan" if part == "generator" else part
+            overrides.check("train", [*common, f"model={model}", *parts[part]], multirun=False)
+        study(cfg, _settings(cfg, parts), common)
     except (UserError, HydraException, OmegaConfBaseException) as problem:
         print(f"error: {one_line(problem)}", file=sys.stderr)
         return 2

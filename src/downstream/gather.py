@@ -14,6 +14,7 @@ from PIL import Image
 from src.data import store
 from src.downstream.analysis import Study
 from src.downstream.case_report import PICTURE, TABLE, read_case_table
+from src.downstream.judging import Scored
 from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
 from src.errors import UserError
@@ -22,6 +23,7 @@ from src.release.copies import closest_pairs
 from src.release.export import to_pixels
 from src.reporting.study import Copy, Generator, Picture, Split, StudyPage
 from src.run_folder import RunFolder
+from src.scoring.passport import Passport
 from src.training.restore import TrainedRun, load_data
 
 COPIES = 8  # pairs of a synthetic image and the real one nearest to it, on the page
@@ -35,6 +37,7 @@ class StudyRuns:
     generators: Mapping[tuple[str, float], TrainedRun]  # by name and share of the training cases
     synthetic: Mapping[tuple[str, float], Path]  # exported images, likewise
     jobs: Sequence[UnetJob]
+    scored: Mapping[str, tuple[Mapping[str, Scored], Passport]]  # the generators of the largest share, by name
 
 
 def collect(jobs: Sequence[UnetJob], folder: Path, fractions: Sequence[float]) -> list[JobResult]:
@@ -73,9 +76,11 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, command: str) 
         ],
         steps=_steps(runs),
         generators=[
-            Generator(name, overlay=exports[name] / "preview.png", passport=_passport(run))
-            for name, run in largest.items()
+            Generator(name, runs.scored[name][0] if name in runs.scored else {}, _basis(runs.scored.get(name)),
+                      overlay=exports[name] / "preview.png")
+            for name in largest
         ],
+        passports={name: _passport(run, runs.scored.get(name)) for name, run in largest.items()},
         real_overlay=first.folder / "samples" / "real.png",
         copies=list(_copies(data.split("train"), exports, runs.folder / "copies", first.settings["data"]["channels"])),
         copies_note="Distance between images shrunk to 16 px a side and normalised; every exported image was compared "
@@ -97,10 +102,21 @@ def _steps(runs: StudyRuns) -> int:
     return -(-settings["images"] // settings["batch_size"])
 
 
-def _passport(run: TrainedRun) -> str:
+def _basis(scored: tuple[Mapping[str, Scored], Passport] | None) -> str:
+    """What scores that may stand in one table have in common."""
+    if scored is None:
+        return ""
+    passport = scored[1]
+    accuracy = "" if passport.accuracy is None else f", test accuracy {passport.accuracy:.1%}"
+    sizes = f"{passport.n_fake:,} generated against {passport.n_real:,} real images"
+    return f"{sizes}; {passport.features}{accuracy}; seed {passport.seed}"
+
+
+def _passport(run: TrainedRun, scored: tuple[Mapping[str, Scored], Passport] | None) -> str:
     shown = f"{run.module.clock.images:,} real images shown"
     average = "averaged weights" if run.module.ema is not None else "last weights"
-    return f"{run.module.name}, {shown}, {average}, seed {run.settings['seed']}"
+    network = f"; scored by the network {scored[1].network[:12]}" if scored else ""
+    return f"{run.module.name}, {shown}, {average}, seed {run.settings['seed']}{network}"
 
 
 def _predictions(runs: StudyRuns) -> Iterator[Picture]:

@@ -41,6 +41,7 @@ class StudySettings:
 
     generators: tuple[str, ...]
     generator: tuple[str, ...]  # overrides of their trainings
+    classifier: tuple[str, ...]  # overrides of its training
     per_fraction: bool
     regimes: tuple[str, ...]
     ratios: tuple[float, ...]
@@ -90,6 +91,11 @@ def generator_job(settings: StudySettings, common: Sequence[str], model: str, fr
         *settings.generator,
     ]
     return _job(model if fraction == 1 else f"{model}-{fraction:g}", overrides)
+
+
+def classifier_job(settings: StudySettings, common: Sequence[str]) -> Job:
+    """The training of the classifier that scores generators by."""
+    return _job("classifier", [*common, "model=classifier", *settings.classifier])
 
 
 def unet_jobs(

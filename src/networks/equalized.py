@@ -10,6 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
 from src.networks.second_derivative import conv2d_twice
@@ -39,7 +40,7 @@ class EqualizedConv2d(nn.Conv2d):
 
     Args:
         gain: √2 before a LeakyReLU, 1 before nothing.
-        equalized: ``False`` multiplies once, at initialisation (what spectral norm needs, which sets its own scale).
+        equalized: ``False`` multiplies once, at initialisation.
     """
 
     def __init__(
@@ -100,6 +101,22 @@ class EqualizedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, _scaled_weight(self, self.scale, input), self.bias)
+
+
+def normalise_spectrally(layer: EqualizedConv2d | EqualizedLinear) -> None:
+    """Divide the layer's weight by its top singular value (Miyato et al., "Spectral Normalization", ICLR 2018).
+
+    The scale at run time becomes a constant that keeps signals at unit scale, as He's does: the top singular value of
+    a Gaussian matrix (out × fan_in) is 1 + √(out / fan_in) times the root mean square of its rows. Divided by it and by
+    nothing else, a dozen layers shrink signals, and the critic's slope, a thousandfold: a gradient penalty then rules
+    alone, and bfloat16 rounds away what tells images apart. A constant leaves all layers equally conditioned.
+
+    Weights stay N(0, 1) as with an equalized learning rate, so that a step of Adam changes them as slowly.
+    """
+    fan_in = layer.weight[0].numel()
+    gain = layer.scale * math.sqrt(fan_in)
+    spectral_norm(layer)
+    layer.scale = gain * (1 + math.sqrt(len(layer.weight) / fan_in))
 
 
 def _reset(layer: nn.Conv2d | nn.Linear) -> None:

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalise
 
 from src.errors import UserError
 from src.networks.attention import SelfAttention
@@ -26,9 +25,11 @@ from src.networks.equalized import (
     DiscriminatorBlock,
     DiscriminatorHead,
     EqualizedConv2d,
+    EqualizedLinear,
     GeneratorBlock,
     GeneratorStart,
     leaky_relu,
+    normalise_spectrally,
     upsample,
 )
 
@@ -192,7 +193,8 @@ class Discriminator(Progressive):
     Args:
         channels, resolution, start_resolution, base_aspect, fmap_base, fmap_max: as in :class:`Generator`.
         spectral_norm: divide the weight of every convolution and dense layer by its largest singular value, estimated
-            by one power iteration per forward in training mode (Miyato et al., ICLR 2018); no equalized scaling then.
+            by one power iteration per forward in training mode (Miyato et al., ICLR 2018), in place of equalized
+            scaling: see :func:`src.networks.equalized.normalise_spectrally`.
         equalized: scale the weights at run time; ``False``: He's initialisation only.
         attention_at: put self-attention behind this resolution's block, the generator's mirror image.
         minibatch_std_group: samples per group of :class:`MinibatchStd`; 1 leaves that layer out.
@@ -216,7 +218,7 @@ class Discriminator(Progressive):
     ) -> None:
         shape = start_shape(start_resolution, base_aspect)
         super().__init__(resolution, start_resolution, fmap_base, fmap_max)
-        equalized = equalized and not spectral_norm
+        equalized = equalized or spectral_norm  # which wants the same weights, and sets a scale of its own
         width = self.features_at
         hidden = max(1, min(4 * fmap_base // start_resolution, fmap_max))  # as for the resolution below the first
         self.base = DiscriminatorHead(width(start_resolution), hidden, shape, equalized, minibatch_std_group)
@@ -229,8 +231,8 @@ class Discriminator(Progressive):
         self.attention = self._make_attention("discriminator", attention_at, equalized)
         if spectral_norm:
             for layer in list(self.modules()):
-                if isinstance(layer, nn.Conv2d | nn.Linear):
-                    spectrally_normalise(layer)
+                if isinstance(layer, EqualizedConv2d | EqualizedLinear):
+                    normalise_spectrally(layer)
 
     def forward(self, image: Tensor, resolution: int, alpha: float = 1.0) -> Tensor:
         """Logits of images of ``resolution``; ``alpha`` as in :meth:`Generator.forward`."""

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from src.downstream.plan import StudySettings, generator_job, unet_jobs
+from src.downstream.results import MIXED, REAL, SYNTHETIC, SYNTHETIC_THEN_REAL
+from src.errors import UserError
+
+SETTINGS = StudySettings(
+    generators=("pggan", "enhanced"),
+    generator=("images=60_000",),
+    classifier=(),
+    per_fraction=False,
+    regimes=(REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, MIXED),
+    ratios=(1.0,),
+    fractions=(0.1, 1.0),
+    seeds=2,
+    unet_images=1000,
+    unet=("batch_size=16",),
+)
+EXPORTS = {("pggan", 1.0): Path("synthetic/a"), ("enhanced", 1.0): Path("synthetic/b")}
+FOLDER = Path("unets")
+
+
+def plan(settings: StudySettings = SETTINGS, exports: dict[tuple[str, float], Path] = EXPORTS):
+    first, second = unet_jobs(settings, ["data=phantom"], exports, FOLDER)
+    return [*first, *second]
+
+
+def named(jobs) -> set[str]:
+    return {unet.job.name for unet in jobs}
+
+
+def test_every_regime_generator_fraction_and_seed_has_a_job_and_synthetic_alone_needs_no_fraction():
+    kinds = [(unet.regime, unet.generator, fraction) for unet in plan() for fraction in unet.fractions]
+    assert len(kinds) == 2 * 2 * (1 + 2 * 3) and len(set(kinds)) == 2 * (1 + 2 * 3)
+    assert len(named(plan())) == 2 * (2 + 2 * (1 + 1 + 2 + 2))
+
+
+def test_every_regime_shows_as_many_images_and_fine_tuning_starts_with_its_own_pre_training():
+    shown = {u.job.name: next(o for o in u.job.overrides if o.startswith("images=")) for u in plan()}
+    for unet in plan():
+        initial = [o for o in unet.job.overrides if o.startswith("model.initial=")]
+        if unet.regime == SYNTHETIC_THEN_REAL:
+            before = initial[0].split("unets/")[1].rstrip("'")
+            assert shown[before] == shown[unet.job.name] == "images=500"
+            assert f"seed{unet.seed}" in before and str(unet.generator) in before
+        elif unet.regime:
+            assert shown[unet.job.name] == "images=1000" and not initial
+
+
+def test_more_seeds_add_jobs_and_change_none():
+    assert named(plan()) < named(plan(replace(SETTINGS, seeds=3)))
+
+
+def test_other_synthetic_images_reach_every_job_that_uses_them_and_no_other():
+    other = {**EXPORTS, ("enhanced", 1.0): Path("synthetic/c")}
+    changed = {unet.generator for unet in plan(exports=other) if unet.job.name not in named(plan())}
+    assert changed == {"enhanced"}
+    kept = named(plan()) & named(plan(exports=other))
+    assert kept == {unet.job.name for unet in plan() if unet.generator != "enhanced"}
+
+
+def test_a_generator_per_fraction_serves_the_unets_of_its_fraction_alone():
+    settings = replace(SETTINGS, per_fraction=True, generators=("pggan",))
+    exports = {("pggan", fraction): Path(f"synthetic/{fraction}") for fraction in settings.generator_fractions}
+    for unet in plan(settings, exports):
+        if unet.regime in (SYNTHETIC, MIXED):
+            (fraction,) = unet.fractions
+            assert f"training.synthetic='synthetic/{fraction}'" in unet.job.overrides
+    job = generator_job(settings, [], "pggan", 0.1)
+    assert "training.real_fraction=0.1" in job.overrides and "with_masks=true" in job.overrides
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"fractions": (0.0, 1.0)}, "each must be above 0, which leaves no image"),
+        ({"regimes": ("fake",)}, "regimes: fake is none of real, synthetic"),
+        ({"generators": ()}, "generators is empty"),
+        ({"ratios": (-1.0,)}, "each must be above 0"),
+        ({"seeds": 0}, "seeds=0 must be at least 1"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_one_clear_line(changes, said):
+    with pytest.raises(UserError, match=said):
+        replace(SETTINGS, **changes)
