@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -60,6 +60,26 @@ def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | N
         print(f"error: {reason}" if sweep_folder is None else f"failed: {folder}: {reason}", file=sys.stderr)
     if failures:
         raise SystemExit(2)
+
+
+def run_command(config_name: str, task: Callable[[list[str]], object], arguments: Sequence[str] | None = None) -> int:
+    """Run ``task`` on a command line that makes no run folder of its own; ``--help`` prints the configuration.
+
+    Exit status: 0 done, 2 wrong (a line on stderr), 130 stopped by Ctrl-C.
+    """
+    asked = list(sys.argv[1:] if arguments is None else arguments)
+    if {"-h", "--help"} & set(asked):
+        print((overrides.CONF / f"{config_name}.yaml").read_text(), end="")
+        return 0
+    try:
+        task(asked)
+    except (UserError, HydraException, OmegaConfBaseException) as problem:
+        print(f"error: {one_line(problem)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
 
 
 def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytorch_lightning
 import torch
 
+from src.errors import UserError
+
 
 def processor() -> str:
     if torch.cuda.is_available():
@@ -20,6 +22,13 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def device(asked: str) -> torch.device:
+    """``auto`` (a GPU where there is one), ``cpu`` or ``cuda``. Raises UserError where it cannot be used here."""
+    if asked not in ("auto", "cpu", "cuda") or (asked == "cuda" and not torch.cuda.is_available()):
+        raise UserError(f"device={asked} cannot be used here: choose auto or cpu")
+    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def has_fast_bfloat16(accelerator: str) -> bool:

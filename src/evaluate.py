@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from src import overrides, resolvers  # noqa: F401  the configurations of data sets compute
+from src import environment, overrides, resolvers  # noqa: F401  the configurations of data sets compute
 from src.atomic import write_atomically
-from src.cli import INTERRUPTED
+from src.cli import run_command
 from src.data.base import ImageData
-from src.errors import UserError, one_line
+from src.errors import UserError
 from src.scoring.contest import hold
 from src.scoring.judge import Judge
 from src.scoring.picture import save_picture
@@ -28,6 +26,7 @@ from src.scoring.subject import open_subject
 from src.training.restore import load_data
 
 CONFIG = "evaluate"
+PATHS = ("run", "classifier", "out")  # settings whose values are paths
 
 
 def evaluate(cfg: DictConfig) -> Path:
@@ -44,7 +43,7 @@ def evaluate(cfg: DictConfig) -> Path:
     rules = Rules(cfg.kid_subset, cfg.allow_small)
     judge = Judge(data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache)
     judge.check(cfg.n)
-    device = _device(cfg.device)
+    device = environment.device(cfg.device)
     judge.space.to(device)
     if subject.module is not None:
         subject.module.to(device)
@@ -64,35 +63,11 @@ def evaluate(cfg: DictConfig) -> Path:
     return out
 
 
-def _device(asked: str) -> torch.device:
-    if asked not in ("auto", "cpu", "cuda") or (asked == "cuda" and not torch.cuda.is_available()):
-        raise UserError(f"device={asked} cannot be used here: choose auto or cpu")
-    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _quoted(argument: str) -> str:
-    """Paths of run folders hold ``=`` and ``,``, which would otherwise need quotes of their own."""
-    key, _, value = argument.partition("=")
-    paths = ("run", "classifier", "out")
-    return (
-        f"{key}='{value}'" if key in paths and value not in ("", "null") and not set("'\"") & set(value) else argument
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 2 wrong (a line on stderr), 130 stopped by Ctrl-C."""
-    asked = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(asked):
-        print((overrides.CONF / f"{CONFIG}.yaml").read_text(), end="")
-        return 0
-    try:
-        evaluate(overrides.check(CONFIG, [_quoted(argument) for argument in asked], multirun=False))
-    except (UserError, HydraException, OmegaConfBaseException) as problem:
-        print(f"error: {one_line(problem)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    def task(asked: list[str]) -> None:
+        evaluate(overrides.check(CONFIG, overrides.quote_paths(asked, PATHS), multirun=False))
+
+    return run_command(CONFIG, task, arguments)
 
 
 if __name__ == "__main__":

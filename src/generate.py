@@ -7,21 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import Progress
 
-from src import overrides
-from src.cli import INTERRUPTED
-from src.errors import UserError, one_line
+from src import environment, overrides
+from src.cli import run_command
+from src.errors import UserError
 from src.release.copies import split_features
 from src.release.export import Export, Request
 from src.release.masks import MaskLimits
 from src.training.restore import TrainedRun, load_data, load_generator
 
 CONFIG = "generate"
+PATHS = ("run", "out")  # settings whose values are paths
 
 
 def generate(cfg: DictConfig) -> Path:
@@ -35,7 +34,7 @@ def generate(cfg: DictConfig) -> Path:
             raise UserError(f"threads={cfg.threads} must be an integer of at least 1")
         torch.set_num_threads(cfg.threads)
     run = load_generator(Path(cfg.run))
-    run.module.to(_device(cfg.device))
+    run.module.to(environment.device(cfg.device))
     limits = {key: value for key, value in cfg.masks.items() if key != "reject"}
     request = Request(
         n=cfg.n,
@@ -62,33 +61,11 @@ def _real_features(run: TrainedRun) -> torch.Tensor:
     return split_features(data.split("train"), run.settings["data"]["channels"])
 
 
-def _device(asked: str) -> torch.device:
-    if asked not in ("auto", "cpu", "cuda") or (asked == "cuda" and not torch.cuda.is_available()):
-        raise UserError(f"device={asked} cannot be used here: choose auto or cpu")
-    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _quoted(argument: str) -> str:
-    """Paths of run folders hold ``=`` and ``,``, which would otherwise need quotes of their own."""
-    key, _, value = argument.partition("=")
-    return f"{key}='{value}'" if key in ("run", "out") and value and not set("'\"") & set(value) else argument
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 2 wrong (a line on stderr), 130 stopped by Ctrl-C."""
-    asked = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(asked):
-        print((overrides.CONF / f"{CONFIG}.yaml").read_text(), end="")
-        return 0
-    try:
-        generate(overrides.check(CONFIG, [_quoted(argument) for argument in asked], multirun=False))
-    except (UserError, HydraException, OmegaConfBaseException) as problem:
-        print(f"error: {one_line(problem)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    def task(asked: list[str]) -> None:
+        generate(overrides.check(CONFIG, overrides.quote_paths(asked, PATHS), multirun=False))
+
+    return run_command(CONFIG, task, arguments)
 
 
 if __name__ == "__main__":

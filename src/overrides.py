@@ -46,6 +46,17 @@ def check(config_name: str, asked: Sequence[str], multirun: bool) -> DictConfig:
     return cfg
 
 
+def quote_paths(arguments: Iterable[str], keys: Sequence[str]) -> list[str]:
+    """The overrides, with quotes around the values of ``keys``: paths of run folders hold ``=`` and ``,``."""
+
+    def quote(argument: str) -> str:
+        key, _, value = argument.partition("=")
+        bare = key in keys and value not in ("", "null") and not set("'\"") & set(value)
+        return f"{key}='{value}'" if bare else argument
+
+    return [quote(argument) for argument in arguments]
+
+
 def _parse(overrides: Iterable[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []

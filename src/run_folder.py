@@ -125,7 +125,8 @@ class RunFolder:
         """Delete the folder where nothing was written to it but a log, which ``keep_log`` keeps unless it is empty."""
         if not self.writable:
             return
-        if {path.name for path in self.path.iterdir()} <= {".lock", "run.log"} and not (keep_log and self._log_has_text()):
+        unused = {path.name for path in self.path.iterdir()} <= {".lock", "run.log"}
+        if unused and not (keep_log and self._log_has_text()):
             shutil.rmtree(self.path)
 
     def _log_has_text(self) -> bool:

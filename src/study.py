@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from src import overrides
 from src.atomic import write_atomically
-from src.cli import INTERRUPTED, run_job
+from src.cli import run_command, run_job
 from src.data.joint import sometimes_empty
 from src.downstream.analysis import analyse
 from src.downstream.gather import StudyRuns, collect, study_page
@@ -23,7 +21,7 @@ from src.downstream.jobs import run_jobs
 from src.downstream.judging import Scored, score_generators
 from src.downstream.plan import StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
 from src.downstream.results import to_json
-from src.errors import UserError, one_line
+from src.errors import UserError
 from src.release.export import Export, Request
 from src.release.masks import MaskLimits
 from src.reporting.study import write_study
@@ -152,12 +150,7 @@ def _key(override: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 2 wrong (a line on stderr), 130 stopped by Ctrl-C."""
-    asked = list(sys.argv[1:] if arguments is None else arguments)
-    if {"-h", "--help"} & set(asked):
-        print((overrides.CONF / f"{CONFIG}.yaml").read_text(), end="")
-        return 0
-    try:
+    def task(asked: list[str]) -> None:
         own, parts, common = _divide(asked)
         cfg = overrides.check(CONFIG, own, multirun=False)
         for part, asked_of_it in parts.items():
@@ -166,13 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             model = "pggan" if part == "generator" else part
             overrides.check("train", [*common, f"model={model}", *parts[part]], multirun=False)
         study(cfg, _settings(cfg, parts), common)
-    except (UserError, HydraException, OmegaConfBaseException) as problem:
-        print(f"error: {one_line(problem)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+
+    return run_command(CONFIG, task, arguments)
 
 
 if __name__ == "__main__":

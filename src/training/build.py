@@ -17,14 +17,16 @@ from src import environment
 from src.clock import Stream, derive_seed
 from src.errors import UserError
 from src.run_folder import RunFolder
-from src.training.adversarial import AdversarialModule
 from src.training.checkpoint_io import AtomicCheckpointIO
+from src.training.memory import keep_freed_memory
+from src.training.module import ClockedModule
 from src.training.strategy import GradientAveragingStrategy
 
 
-def build_module(cfg: DictConfig) -> AdversarialModule:
+def build_module(cfg: DictConfig) -> ClockedModule:
     """The module of ``model=``, with weights that depend on the seed alone."""
     torch.set_num_threads(cfg.trainer.threads or torch.get_num_threads())
+    keep_freed_memory()
     torch.manual_seed(derive_seed(cfg.seed, Stream.INITIALISATION))
     return instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=cfg.seed)
 

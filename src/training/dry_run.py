@@ -12,7 +12,7 @@ from rich.table import Table
 
 from src.data.store import Split
 from src.data.stream import BatchStream
-from src.training.adversarial import AdversarialModule
+from src.training.module import ClockedModule
 from src.training.schedule import Phase
 
 
@@ -36,7 +36,7 @@ class _StepTimes(Callback):
 
 
 def estimate(
-    module: AdversarialModule, split: Split, make_trainer: Callable[[list[Callback]], Trainer], steps: int = 4
+    module: ClockedModule, split: Split, make_trainer: Callable[[list[Callback]], Trainer], steps: int = 4
 ) -> Iterator[PhaseEstimate]:
     """Train ``steps`` steps in every phase of the module's schedule. The module is of no use afterwards."""
     for phase in module.schedule.phases():
