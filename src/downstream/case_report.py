@@ -13,7 +13,7 @@ from src.pixels import to_unit_range
 from src.reporting.overlay import overlay
 from src.training.callbacks.samples import save_grid
 
-TABLE, PICTURE = "test_cases.csv", "test_cases.png"
+TABLE, PICTURE = "{}_cases.csv", "{}_cases.png"  # of a split
 SHOWN = 8  # images a row: of the best, of those about the median, of the worst
 
 

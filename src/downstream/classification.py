@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
 from src.data.store import Batch, Split
@@ -37,9 +37,11 @@ class Classification:
             "calibration_error": multiclass_calibration_error(logits.softmax(1), label, logits.shape[1]).item(),
         }
 
-    def report(self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path) -> None:
-        """Write ``test_confusion.csv``: true classes by row, predicted ones by column, counted in images."""
+    def report(
+        self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path, name: str, network: nn.Module
+    ) -> None:
+        """Write ``<name>_confusion.csv``: true classes by row, predicted ones by column, counted in images."""
         logits = torch.cat([output for output, _ in predictions])
         label = torch.cat([batch["label"] for _, batch in predictions])
         counts = multiclass_confusion_matrix(logits.argmax(1), label, logits.shape[1])
-        np.savetxt(folder / "test_confusion.csv", counts.cpu().numpy(), "%d", ",")
+        np.savetxt(folder / f"{name}_confusion.csv", counts.cpu().numpy(), "%d", ",")

@@ -48,10 +48,10 @@ def collect(jobs: Sequence[UnetJob], folder: Path, fractions: Sequence[float]) -
             continue
         run = folder / unet.job.name
         try:
-            dice, cases = read_case_table(run / TABLE)
+            dice, cases = read_case_table(run / TABLE.format("test"))
         except OSError as problem:
             raise UserError(
-                f"{run / TABLE} is missing: the data need a test split, then repeat with force=true"
+                f"{run / TABLE.format('test')} is missing: the data need a test split, then repeat with force=true"
             ) from problem
         command = shlex.join(["python", "-m", "src.train", *unet.job.overrides])
         for fraction in unet.fractions:
@@ -125,7 +125,7 @@ def _predictions(runs: StudyRuns) -> Iterator[Picture]:
     for unet in runs.jobs:
         if unet.seed == 0 and largest in unet.fractions:
             kind = " · ".join([unet.regime.replace("_", " "), *([unet.generator] if unet.generator else [])])
-            yield Picture(kind, runs.folder / "unets" / unet.job.name / PICTURE)
+            yield Picture(kind, runs.folder / "unets" / unet.job.name / PICTURE.format("test"))
 
 
 def _copies(split: store.Split, exports: Mapping[str, Path], folder: Path, channels: int) -> Iterator[Copy]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.functional.segmentation import dice_score
 
 from src.data.store import Batch, Split
@@ -48,14 +48,16 @@ class Segmentation:
             result["hausdorff_95"] = torch.cat(distances).nanmean().item()
         return result
 
-    def report(self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path) -> None:
+    def report(
+        self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path, name: str, network: nn.Module
+    ) -> None:
         """Write the Dice coefficient of every image of ``split``, and a picture of the best, median and worst."""
         image = torch.cat([batch["image"] for _, batch in predictions]).cpu()
         predicted = torch.cat([output > 0 for output, _ in predictions]).cpu()
         truth = torch.cat([batch["mask"] for _, batch in predictions]).bool().cpu()
         dice = image_dice(predicted, truth)
-        write_case_table(folder / TABLE, split.files(), split.cases_or_files(), self.masks, dice)
-        save_case_picture(folder / PICTURE, image, truth, predicted, dice.mean(1))
+        write_case_table(folder / TABLE.format(name), split.files(), split.cases_or_files(), self.masks, dice)
+        save_case_picture(folder / PICTURE.format(name), image, truth, predicted, dice.mean(1))
 
 
 def image_dice(predicted: Tensor, target: Tensor) -> Tensor:

@@ -32,7 +32,10 @@ class HeldOut:
         return self._evaluate(module, "val")
 
     def final(self, module: Any, folder: Path) -> dict[str, float]:
-        return self._evaluate(module, "val") | self._evaluate(module, "test", folder)
+        tests = [name for name in self.splits if name.startswith("test")]
+        return self._evaluate(module, "val") | {
+            key: value for name in tests for key, value in self._evaluate(module, name, folder).items()
+        }
 
     def _evaluate(self, module: Any, name: str, folder: Path | None = None) -> dict[str, float]:
         if name not in self.splits:
@@ -40,7 +43,7 @@ class HeldOut:
         split = self.splits[name]
         predictions = list(module.predictions(split))
         if folder is not None:
-            module.task.report(predictions, split, folder)
+            module.task.report(predictions, split, folder, name, module.evaluated)
         return {f"{name}_{score}": value for score, value in module.task.evaluate(predictions).items()}
 
 

@@ -33,8 +33,10 @@ class Task(Protocol):
         """Scores by name, from (output, batch) of a whole split."""
         ...
 
-    def report(self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path) -> None:
-        """Write into ``folder`` what the scores do not tell."""
+    def report(
+        self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path, name: str, network: nn.Module
+    ) -> None:
+        """Write what the scores do not tell into files of ``folder`` that begin with ``name``, the split's."""
         ...
 
 
@@ -73,6 +75,11 @@ class SupervisedModule(ClockedModule):
     def networks(self) -> dict[str, nn.Module]:
         return {"network": self.network}
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is scored: its average where there is one."""
+        return self.ema or self.network
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer(self.network.parameters())
 
@@ -97,7 +104,7 @@ class SupervisedModule(ClockedModule):
     @torch.no_grad()
     def predictions(self, split: Split, batch_size: int = 256) -> Iterator[tuple[Tensor, Batch]]:
         """(output, batch) over the split in order, without augmentation, in evaluation mode and without autocast."""
-        network = self.ema or self.network
+        network = self.evaluated
         training = network.training
         network.eval()
         for positions in np.array_split(np.arange(len(split)), max(1, -(-len(split) // batch_size))):

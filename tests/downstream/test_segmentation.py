@@ -58,7 +58,9 @@ def test_the_report_holds_every_image_with_its_case_and_a_picture(tmp_path):
     truth = masks((0, 4), (2, 6), None).numpy().astype(np.uint8)
     split = Split(Store(images, np.zeros(3, int), truth, {"files": ["a", "b", "c"]}), np.arange(3), ["p", "p", "q"])
     output = masks((0, 4), (0, 4), (0, 4)).float() * 2 - 1
-    Segmentation(["cavity"]).report([(output, split.gather(np.arange(3)))], split, tmp_path)
+    Segmentation(["cavity"]).report(
+        [(output, split.gather(np.arange(3)))], split, tmp_path, "test", torch.nn.Identity()
+    )
     dice, cases = read_case_table(tmp_path / "test_cases.csv")
     assert dice == {"a": 1.0, "b": 0.5, "c": 0.0} and cases == {"a": "p", "b": "p", "c": "q"}
     assert (tmp_path / "test_cases.png").stat().st_size > 0

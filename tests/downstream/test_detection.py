@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from src.data.phantom import PhantomData
+from src.downstream.detection import Detection, RealOrGenerated, look_strip
+from src.errors import UserError
+
+
+def export(folder, count: int, value: int) -> str:
+    """A folder as src.generate writes it, of images of one grey."""
+    (folder / "images").mkdir(parents=True)
+    for i in range(count):
+        Image.fromarray(np.full((16, 16), value, np.uint8)).save(folder / "images" / f"{i:06d}.png")
+    return str(folder)
+
+
+@pytest.fixture
+def real(tmp_path) -> PhantomData:
+    sizes = {"train": 12, "val": 4, "test": 8}
+    return PhantomData(16, 1, ["normal", "nodule"], ["lung"], sizes, 0, tmp_path / "cache")
+
+
+def data_of(real, tmp_path, generated, **others) -> RealOrGenerated:
+    return RealOrGenerated("both", real, generated, others, str(tmp_path / "cache"))
+
+
+def test_every_split_has_as_many_generated_as_real_images_and_shares_none_with_another(real, tmp_path):
+    data = data_of(real, tmp_path, export(tmp_path / "made", 24, 7))
+    files: list[str] = []
+    for name, count in (("train", 12), ("val", 4), ("test", 8)):
+        split = data.split(name)
+        batch = split.gather(np.arange(len(split)))
+        assert batch["label"].tolist() == [0] * count + [1] * count and "mask" not in batch
+        assert (batch["image"][count:] == 7).all()
+        files += split.files()[count:]
+    assert len(set(files)) == 24
+    assert data.description.classes == ("real", "generated")
+
+
+def test_fewer_generated_images_take_fewer_real_ones(real, tmp_path):
+    data = data_of(real, tmp_path, export(tmp_path / "made", 12, 7))
+    assert [len(data.split(name)) for name in ("train", "val", "test")] == [12, 4, 8]
+
+
+def test_another_generator_is_tested_against_the_same_held_out_images(real, tmp_path):
+    made, other = export(tmp_path / "made", 24, 7), export(tmp_path / "other", 8, 9)
+    data = data_of(real, tmp_path, made, rival=other)
+    test = data.split("test_rival").gather(np.arange(16))
+    assert (test["image"][8:] == 9).all()
+    assert {f for f in data.split("test_rival").files()[:8]} == {f for f in data.split("test").files()[:8]}
+
+
+@pytest.mark.parametrize(("generated", "said"), [(None, "data.generated is missing"), (1, "too few: generate 24")])
+def test_without_generated_images_it_is_one_clear_line(real, tmp_path, generated, said):
+    folder = generated and export(tmp_path / "made", generated, 7)
+    with pytest.raises(UserError, match=said):
+        _ = data_of(real, tmp_path, folder).splits
+
+
+def test_the_auc_is_the_share_of_pairs_in_order():
+    output = torch.tensor([[0.0, 1.0], [0.0, 3.0], [0.0, 2.0], [0.0, 4.0]])
+    batch = {"label": torch.tensor([0, 0, 1, 1])}
+    scores = Detection().evaluate([(output, batch)])
+    assert scores["auc"] == pytest.approx(3 / 4) and scores["accuracy"] == pytest.approx(2 / 4)
+
+
+def test_the_strip_is_brightest_where_the_answer_is_decided():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    with torch.no_grad():
+        network[1].weight.zero_()
+        network[1].weight.view(2, 16, 16)[1, 3, 12] = 1.0
+    rows = look_strip(network, torch.zeros(8, 1, 16, 16))
+    assert rows.shape == (16, 1, 16, 16)
+    y, x = divmod(int(rows[8, 0].argmax()), 16)
+    assert abs(y - 3) <= 2 and abs(x - 12) <= 2
