@@ -17,6 +17,7 @@ import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from src.errors import UserError
 from src.metrics.diversity import WINDOW, mean_pairwise_ssim
 from src.reporting import figures
 from src.reporting.runs import (
@@ -30,6 +31,8 @@ from src.reporting.runs import (
     sample_points,
 )
 from src.reporting.sheet import save_comparison
+from src.scoring.passport import check_same_passports
+from src.scoring.report import TITLES, read_rows
 
 CELL = 150  # CSS pixels of a sample on a wide screen, at most
 LARGEST = 400  # pixels a side that a sample is embedded with, at most
@@ -137,7 +140,9 @@ def _panels(runs: Sequence[Run]) -> list[dict[str, str]]:
 def _table(runs: Sequence[Run]) -> dict[str, Any]:
     """Head and rows of the final values; the first column names the model, words stand before numbers."""
     keys = differing_settings(runs)
-    scores = list(dict.fromkeys(key for run in runs for key in run.final if key not in NO_SCORES))
+    unlike = unlike_passports(runs)
+    left_out = NO_SCORES | (TITLES.keys() if unlike else set())
+    scores = list(dict.fromkeys(key for run in runs for key in run.final if key not in left_out))
     labels = label_parts(runs)
     named = any(label[-1] == run.folder.name for run, label in zip(runs, labels, strict=True))
     words = ["lr", *(key.rpartition(".")[2] for key in keys), *(["folder"] if named else [])]
@@ -160,7 +165,23 @@ def _table(runs: Sequence[Run]) -> dict[str, Any]:
         }
         for run in runs
     ]
-    return {"words": words, "numbers": numbers, "rows": rows}
+    return {"words": words, "numbers": numbers, "rows": rows, "unlike": unlike}
+
+
+def unlike_passports(runs: Sequence[Run]) -> str:
+    """Why the scores of these runs may not stand in one table; empty where they may."""
+    passports = []
+    for run in runs:
+        if (run.folder / "scores.json").is_file():
+            try:
+                passports += [(run.folder.name, row.passport) for row in read_rows(run.folder)]
+            except UserError as problem:
+                return str(problem)
+    try:
+        check_same_passports(passports)
+    except UserError as problem:
+        return str(problem)
+    return ""
 
 
 def last_sample(run: Run) -> Path | None:

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -7,6 +8,8 @@ from src.compare import main
 from src.reporting import figures
 from src.reporting.compare import count, duration, fixed, significant, write_comparison
 from src.reporting.runs import find_runs
+from src.scoring.passport import Passport
+from src.scoring.report import Row, as_json
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +98,17 @@ def test_further_scores_get_their_columns_and_a_missing_one_a_dash(make_run, pag
     shown = [dict(zip(head, row, strict=True)) for row in rows]
     assert [(row["fid"], row["mode_score"]) for row in shown] == [("12.35", "–"), ("–", "4.500")]
     assert (shown[0]["images"], shown[0]["loss D"], shown[0]["time"]) == ("2,000", "1.375", "1 h 02 min")
+
+
+@pytest.mark.parametrize(("seeds", "shown"), [((0, 0), True), ((0, 1), False)])
+def test_scores_with_unlike_passports_are_left_out_with_the_reason(make_run, page_of, seeds, shown):
+    for name, seed in zip("ab", seeds, strict=True):
+        passport = Passport(10, 10, "d", "f", "train", "s", "n", 0.9, 32, seed, 10, True, 1000, "1")
+        text = json.dumps(as_json([Row(name, {"fid": 1.0}, {}, passport)]))
+        make_run(name, scores={"fid": 12.3}, files={"scores.json": text})
+    page = page_of()
+    assert ("12.30" in page) == shown
+    assert ("seed is 0 for the first and 1 for the second" in page) != shown
 
 
 def test_24_runs_are_all_shown(make_run, page_of):
