@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
+from src.data.base import image_size
 from src.data.joint import joint_channels
 from src.run_folder import FREE_SETTINGS
 
@@ -44,6 +45,7 @@ OmegaConf.register_new_resolver("ema_half_life", lambda images: min(11_000, shar
 OmegaConf.register_new_resolver("attention_resolution", lambda resolution: min(256, resolution), replace=True)
 OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
 OmegaConf.register_new_resolver("joint_channels", lambda c, m, joint: joint_channels(c, len(m), joint), replace=True)
+OmegaConf.register_new_resolver("image_size", lambda side, aspect: list(image_size(side, aspect)), replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("least", min, replace=True)
 OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)

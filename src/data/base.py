@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,14 +11,35 @@ from src.data.store import Split
 from src.errors import UserError
 
 
+def image_size(resolution: int, aspect: Sequence[int]) -> tuple[int, int]:
+    """(height, width) in pixels with ``resolution`` on the longer side.
+
+    Raises UserError where an aspect (height, width) has no whole number of pixels.
+    """
+    height, width = aspect
+    longer = max(height, width)
+    if min(height, width) < 1 or resolution * min(height, width) % longer:
+        raise UserError(
+            f"data.aspect=[{height}, {width}] has no whole number of pixels at data.resolution={resolution}: "
+            f"take a resolution that {longer} divides"
+        )
+    return resolution * height // longer, resolution * width // longer
+
+
 @dataclass(frozen=True)
 class Description:
     """What a model has to know of a data set; the training configuration refers to it as ``${data.channels}`` etc."""
 
     channels: int
-    resolution: int  # pixels a side; images are square
+    resolution: int  # pixels on the longer side
     classes: tuple[str, ...]  # a label is an index into them; () where the data has no classes
     masks: tuple[str, ...]  # a mask channel each; () where the data has no masks
+    aspect: tuple[int, int] = (1, 1)  # height : width
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return (self.channels, *image_size(self.resolution, self.aspect))
 
     def as_config(self) -> dict[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

@@ -34,7 +34,7 @@ CHUNK = 256  # images rewritten at once
 class DecodeSettings:
     """What decides on the stored arrays, beside the files. See ``conf/data/folder.yaml``."""
 
-    resolution: int
+    frame: tuple[int, int]  # height, width in pixels
     channels: int | None
     fit: str
     window: tuple[float, float] | None
@@ -84,12 +84,12 @@ class Builder:
         self.histogram[:] = 0
         self._check_masks()
         headers = dict(self._each(self._header, range(len(self.samples)), "Reading headers"))
-        wanted, side, names = self.settings.channels, self.settings.resolution, self.settings.mask_folders
+        wanted, frame, names = self.settings.channels, self.settings.frame, self.settings.mask_folders
         channels = wanted or (3 if any(header.colour for header in headers.values()) else 1)
         dtype = np.uint16 if any(header.deep for header in headers.values()) else np.uint8
-        shape = (max(len(self.samples), 1), channels, side, side)
+        shape = (max(len(self.samples), 1), channels, *frame)
         images = open_memmap(folder / "decoded.npy", "w+", dtype, shape)
-        masks = open_memmap(folder / "decoded_masks.npy", "w+", np.uint8, (shape[0], len(names), side, side))
+        masks = open_memmap(folder / "decoded_masks.npy", "w+", np.uint8, (shape[0], len(names), *frame))
         decoded = dict(self._each(lambda row: self._decode(row, images, masks), list(headers), "Decoding images"))
         if not decoded:
             reason = next(iter(self.skipped.values()))
@@ -166,10 +166,10 @@ class Builder:
             if mask.shape != (height, width):
                 size = f"{mask.shape[1]}x{mask.shape[0]}"
                 raise BadFile(f"mask {path} is of {size} pixels, its image {sample.file} of {width}x{height}")
-            masks[row, channel] = decode.fit_square(mask, settings.resolution, settings.fit, smooth=False)
+            masks[row, channel] = decode.fit_frame(mask, settings.frame, settings.fit, smooth=False)
             lost += bool(mask.any() and not masks[row, channel].any())
-        square = decode.fit_square(image, settings.resolution, settings.fit)
-        images[row] = decode.to_channels(square, images.shape[1])
+        fitted = decode.fit_frame(image, settings.frame, settings.fit)
+        images[row] = decode.to_channels(fitted, images.shape[1])
         deep = image.dtype == np.uint16
         if deep:
             counts = np.bincount(image.ravel(), minlength=65536)
@@ -190,16 +190,16 @@ class Builder:
 
     def _notes(self, decoded: Sequence[_Decoded], window: tuple[float, float] | None) -> list[str]:
         notes = []
-        sizes = Counter(image.size for image in decoded if image.size[0] != image.size[1])
+        high, wide = self.settings.frame
+        sizes = Counter(image.size for image in decoded if image.size[0] * high != image.size[1] * wide)
         if sizes:
             common = ", ".join(f"{count} of {w}x{h}" for (w, h), count in sizes.most_common(3))
             more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
+            shape = "square" if high == wide else f"of {wide}:{high}"
             done = {"pad": "padded with black", "crop": "cropped to their centre"}[self.settings.fit]
-            notes.append(f"{sizes.total()} of {len(decoded)} images are not square ({common}{more}): {done}")
+            notes.append(f"{sizes.total()} of {len(decoded)} images are not {shape} ({common}{more}): {done}")
         if lost := sum(image.lost for image in decoded):
-            notes.append(
-                f"{lost} masks are empty after {self.settings.fit} to {self.settings.resolution} pixels a side"
-            )
+            notes.append(f"{lost} masks are empty after {self.settings.fit} to {max(self.settings.frame)} pixels")
         if window is not None:
             notes.append(f"16-bit values from {window[0]:g} to {window[1]:g} are scaled to the whole range")
         return notes

@@ -1,4 +1,4 @@
-"""Reads one image or mask file into an array, without losing bits, and fits it into a square."""
+"""Reads one image or mask file into an array, without losing bits, and fits it into a frame."""
 
 from __future__ import annotations
 
@@ -99,25 +99,27 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return grey[None]
 
 
-def fit_square(image: np.ndarray, side: int, fit: str, smooth: bool = True) -> np.ndarray:
-    """Fit (H, W[, 3]) into (side, side[, 3]), aspect kept.
+def fit_frame(image: np.ndarray, frame: tuple[int, int], fit: str, smooth: bool = True) -> np.ndarray:
+    """Fit (H, W[, 3]) into a frame of (height, width[, 3]), aspect kept.
 
-    ``fit``: "pad" scales the longer side to ``side`` and centres the image on black; "crop" keeps the centred square.
+    ``fit``: "pad" scales the whole image into the frame and centres it on black; "crop" keeps the centre that fills it.
     ``smooth``: antialiased (Lanczos, images) or nearest neighbour (masks).
     """
     height, width = image.shape[:2]
+    high, wide = frame
     if fit == "crop":
-        short = min(height, width)
-        left, top = (width - short) / 2, (height - short) / 2
-        return _resize(image, (side, side), (left, top, left + short, top + short), smooth)
-    scale = side / max(height, width)
+        scale = min(height / high, width / wide)
+        kept_height, kept_width = scale * high, scale * wide
+        left, top = (width - kept_width) / 2, (height - kept_height) / 2
+        return _resize(image, (wide, high), (left, top, left + kept_width, top + kept_height), smooth)
+    scale = min(high / height, wide / width)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (side - new_height) // 2, (side - new_width) // 2
-    square = np.zeros((side, side, *image.shape[2:]), image.dtype)
-    square[top : top + new_height, left : left + new_width] = _resize(
+    top, left = (high - new_height) // 2, (wide - new_width) // 2
+    fitted = np.zeros((high, wide, *image.shape[2:]), image.dtype)
+    fitted[top : top + new_height, left : left + new_width] = _resize(
         image, (new_width, new_height), (0, 0, width, height), smooth
     )
-    return square
+    return fitted
 
 
 def _resize(

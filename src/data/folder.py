@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from src.data.base import Description, ImageData
+from src.data.base import Description, ImageData, image_size
 from src.data.build import Builder, DecodeSettings
 from src.data.decode import require_readers
 from src.data.grouping import check_fractions, match_groups, read_column, split_rows
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 class FolderData(ImageData):
     """Images of a folder: flat, one sub-folder per class, or beside mask folders of equal file stems.
 
-    ``conf/data/folder.yaml`` describes every argument. Stored are square uint8 images, or uint16 where any file has
-    16 bits; those are windowed so that they use the whole range. A group of images never crosses splits. Nothing is
-    written below ``root``.
+    ``conf/data/folder.yaml`` describes every argument. Stored are uint8 images of one size, or uint16 where any
+    file has 16 bits; those are windowed so that they use the whole range. A group of images never crosses splits.
+    Nothing is written below ``root``.
 
     Raises:
         UserError: an option that does not fit the folder; an empty or missing folder; and, unless
@@ -45,6 +45,7 @@ class FolderData(ImageData):
         labels_csv: str | None = None,
         label_column: str = "class",
         channels: int | None = None,
+        aspect: Sequence[int] = (1, 1),
         fit: str = "pad",
         window: Sequence[float] | None = None,
         splits: Mapping[str, float] | None = None,
@@ -73,11 +74,11 @@ class FolderData(ImageData):
         self.labels_csv, self.label_column = labels_csv, label_column
         self.fractions = {"train": 0.7, "val": 0.1, "test": 0.2} if splits is None else dict(splits)
         self.split_folders = None if split_folders is None else dict(split_folders)
-        self.split_by, self.seed = split_by, seed
+        self.split_by, self.seed, self.aspect = split_by, seed, (aspect[0], aspect[1])
         self.group, self.group_csv, self.group_column = group, group_csv, group_column
         self.workers = workers or os.cpu_count() or 1
         self.settings = DecodeSettings(
-            resolution=resolution,
+            frame=image_size(resolution, aspect),
             channels=channels,
             fit=fit,
             window=None if window is None else (float(window[0]), float(window[1])),
@@ -92,8 +93,8 @@ class FolderData(ImageData):
     @property
     def description(self) -> Description:
         store = self._prepared()
-        channels, resolution = store.images.shape[1:3]
-        return Description(channels, resolution, tuple(store.meta["classes"]), tuple(self.mask_folders))
+        channels, *size = store.images.shape[1:]
+        return Description(channels, max(size), tuple(store.meta["classes"]), tuple(self.mask_folders), self.aspect)
 
     @property
     def splits(self) -> dict[str, Split]:

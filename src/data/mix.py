@@ -74,6 +74,7 @@ def read_synthetic(folder: str, description: Description, cache: str) -> Split:
         mask_folders={name: f"masks/{name}" for name in description.masks},
         resolution=description.resolution,
         channels=description.channels,
+        aspect=description.aspect,
         splits={"train": 1.0},
     )
     return data.split("train")

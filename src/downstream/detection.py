@@ -50,7 +50,7 @@ class RealOrGenerated(ImageData):
     @property
     def description(self) -> Description:
         real = self.real.description
-        return Description(real.channels, real.resolution, CLASSES, ())
+        return Description(real.channels, real.resolution, CLASSES, (), real.aspect)
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -79,7 +79,7 @@ class RealOrGenerated(ImageData):
 
     def _read(self, folder: str) -> Split:
         real = self.real.description
-        return read_synthetic(folder, Description(real.channels, real.resolution, (), ()), self.cache)
+        return read_synthetic(folder, Description(real.channels, real.resolution, (), (), real.aspect), self.cache)
 
 
 def _labelled(real: Split, generated: Split) -> Split:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -73,6 +73,7 @@ class Generator(nn.Module):
     """Latents (B, latent_dim) → images (B, channels, resolution, resolution) in [-1, 1].
 
     Args:
+        aspect: height and width of the data, in any unit. Raises UserError unless it is square.
         upsampling: ``nearest`` (upsample ×2, then 3×3 convolution) or ``transposed`` (4×4 convolution, stride 2).
         activation: ``relu`` or ``leaky_relu``.
         norm: ``batch``, ``instance`` or ``none``, after every convolution but the last.
@@ -85,6 +86,7 @@ class Generator(nn.Module):
         latent_dim: int,
         channels: int,
         resolution: int,
+        aspect: Sequence[int] = (1, 1),
         upsampling: str = "nearest",
         activation: str = "relu",
         norm: str = "batch",
@@ -93,6 +95,10 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         check_resolution(resolution)
+        if aspect[0] != aspect[1]:
+            raise UserError(
+                f"data.aspect={list(aspect)}: DCGAN makes square images; take model=pggan, or data.aspect=[1,1]"
+            )
         activate = _choose(ACTIVATIONS, "model.generator.activation", activation)
         normalise = _choose(NORMS, "model.generator.norm", norm)
         upsample = _choose(

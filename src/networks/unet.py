@@ -10,27 +10,28 @@ from torch import nn
 from src.errors import UserError
 
 
-def unet(channels: int, masks: int, resolution: int, encoder: str, depth: int, width: int) -> nn.Module:
+def unet(channels: int, masks: int, size: tuple[int, int], encoder: str, depth: int, width: int) -> nn.Module:
     """Images (B, channels, H, W) → logits (B, masks, H, W), from random weights: nothing is downloaded.
 
     Args:
+        size: (height, width) of the images.
         encoder: any encoder of segmentation-models-pytorch.
         depth: how often the encoder halves the image, 3 to 5; with 4, a residual encoder leaves out its last and
             largest stage, which small images do without.
         width: channels of the last decoder stage; every stage before has twice as many.
 
     Raises:
-        UserError: no masks, an unknown encoder, or a resolution that ``depth`` halvings do not divide.
+        UserError: no masks, an unknown encoder, or a size that ``depth`` halvings do not divide.
     """
     if masks < 1:
         raise UserError(
             "a U-Net needs data with masks: data=phantom, sunnybrook or cvc_clinicdb, "
             "or data=folder with data.mask_folders='{name: folder}'"
         )
-    if resolution % 2**depth:
+    if any(side % 2**depth for side in size):
         raise UserError(
-            f"data.resolution={resolution} must be a multiple of {2**depth} for a U-Net that halves {depth} times: "
-            "change it, or model.network.depth"
+            f"images of {size[0]}×{size[1]} pixels cannot be halved {depth} times, as this U-Net does: make "
+            f"data.resolution a multiple of {2**depth}, or lower model.network.depth"
         )
     widths = [width * 2**i for i in reversed(range(depth))]
     options: dict[str, Any] = {"in_channels": channels, "classes": masks, "encoder_weights": None}

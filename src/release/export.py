@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from src.clock import Stream, random_generator
+from src.data.base import image_size
 from src.environment import git_state
 from src.errors import UserError
 from src.pixels import to_unit_range
@@ -41,7 +42,7 @@ class Request:
 
     Args:
         n: images, all with masks that pass the checks.
-        size: pixels a side, at most the generator's resolution.
+        size: pixels on the longer side, at most the generator's resolution.
         seed: of the latents; image i depends on seed and i alone.
         bits: per pixel, 8, or 16 for grey images.
         reject: leave out images whose masks do not pass ``limits``; false: keep them and say so in manifest.csv.
@@ -83,6 +84,7 @@ class Export:
         self.classes = classes if len(classes) == 1 else []  # one of several is not known of an image
         if request.size > resolution:
             raise UserError(f"size={request.size} is more than the generator's {resolution} pixels a side: lower it")
+        self.frame = image_size(request.size, data.get("aspect", (1, 1)))
         if request.bits == 16 and self.channels != 1:
             raise UserError("bits=16 is for grey images, and this generator makes colour: use bits=8")
         if request.min_distance is not None and features is None:
@@ -174,7 +176,7 @@ class Export:
         images = self.run.module.sample(torch.cat(latents)).float().cpu()
         if not images.isfinite().all():
             raise UserError(f"checkpoint {self.run.checkpoint} makes values that are not finite: take an earlier one")
-        return F.interpolate(images, size=(self.request.size,) * 2, mode="area")
+        return F.interpolate(images, size=self.frame, mode="area")
 
     def _facts(self, index: int | None = None) -> dict[str, str]:
         generator = f"{self.run.module.name} of run {self.run.folder.resolve().name}, {self.run.checkpoint.name}"

@@ -20,8 +20,7 @@ def hold(judge: Judge, subject: Subject, count: int, with_intervals: bool) -> tu
     Where there are fewer unseen real images than ``count``, all sets are scored a second time with as many: scores
     depend on the number of images, and the floor is one for its own number only.
     """
-    description = judge.data.description
-    shape = (description.channels, description.resolution, description.resolution)
+    shape = judge.data.description.shape
     subjects = judge.observe(subject.batches(judge, count))
     noise = judge.observe(noise_batches(count, judge.seed, shape, judge.batch_size))
     samples = {subject.name: subjects.pictures[:SHOWN]}

@@ -52,6 +52,7 @@ class Subject:
             name="scored",
             resolution=description.resolution,
             channels=description.channels,
+            aspect=description.aspect,
             splits={"train": 1.0},
         ).split("train")
         if len(split) < count:

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from src.data import decode
-from src.data.decode import BadFile, fit_square, is_grey, read_header, read_image, read_mask, to_channels
+from src.data.decode import BadFile, fit_frame, is_grey, read_header, read_image, read_mask, to_channels
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")  # torchvision.io
 
@@ -128,37 +128,37 @@ def test_a_label_map_is_no_mask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pad_keeps_the_whole_image_centred_on_black(dtype: type) -> None:
-    square = fit_square(np.full((10, 20), 200, dtype), 10, "pad")
+    square = fit_frame(np.full((10, 20), 200, dtype), (10, 10), "pad")
     assert square.dtype == dtype
     assert (square[:2] == 0).all() and (square[-3:] == 0).all() and (square[2:7] == 200).all()
-    np.testing.assert_array_equal(fit_square(np.full((20, 10), 200, dtype), 10, "pad"), square.T)
+    np.testing.assert_array_equal(fit_frame(np.full((20, 10), 200, dtype), (10, 10), "pad"), square.T)
 
 
 def test_crop_keeps_the_centre() -> None:
     image = np.zeros((10, 20, 3), np.uint8)
     image[:, 5:15] = 200
-    assert (fit_square(image, 10, "crop") == 200).all()
+    assert (fit_frame(image, (10, 10), "crop") == 200).all()
 
 
 @pytest.mark.parametrize("fit", ["pad", "crop"])
 def test_image_and_mask_stay_aligned(fit: str) -> None:
     mask = np.zeros((90, 120), np.uint8)
     mask[30:60, 45:75] = 1
-    fitted_image = fit_square(mask * 255, 31, fit)
-    fitted_mask = fit_square(mask, 31, fit, smooth=False)
+    fitted_image = fit_frame(mask * 255, (31, 31), fit)
+    fitted_mask = fit_frame(mask, (31, 31), fit, smooth=False)
     assert set(np.unique(fitted_mask)) == {0, 1}
     assert ((fitted_image > 127) == fitted_mask).mean() > 0.98
 
 
 def test_masks_are_sampled_not_smoothed() -> None:
     mask = np.random.default_rng(0).integers(0, 2, (9, 9), dtype=np.uint8)
-    np.testing.assert_array_equal(fit_square(mask, 3, "pad", smooth=False), mask[1::3, 1::3])
+    np.testing.assert_array_equal(fit_frame(mask, (3, 3), "pad", smooth=False), mask[1::3, 1::3])
 
 
 def test_16_bit_resize_agrees_with_8_bit() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
-    deep = fit_square(image.astype(np.uint16) * 257, 17, "pad") / 257
-    assert np.abs(deep - fit_square(image, 17, "pad")).max() <= 2  # 8-bit rounds twice
+    deep = fit_frame(image.astype(np.uint16) * 257, (17, 17), "pad") / 257
+    assert np.abs(deep - fit_frame(image, (17, 17), "pad")).max() <= 2  # 8-bit rounds twice
 
 
 def test_channels_are_made_or_merged() -> None:
@@ -210,3 +210,11 @@ def test_a_broken_dicom_is_bad(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     with pytest.raises(BadFile, match=r"cannot read .*x\.dcm"):
         read_header(tmp_path / "x.dcm")
+
+
+def test_a_frame_of_the_images_own_aspect_is_filled_and_another_is_padded_or_cropped() -> None:
+    image = np.full((30, 40), 200, np.uint8)
+    assert (fit_frame(image, (15, 20), "pad") == 200).all() and (fit_frame(image, (15, 20), "crop") == 200).all()
+    padded = fit_frame(image, (15, 30), "pad")
+    assert (padded[:, 5:25] == 200).all() and not padded[:, :5].any() and not padded[:, 25:].any()
+    assert (fit_frame(image, (15, 30), "crop") == 200).all()

@@ -197,7 +197,7 @@ def test_masks_that_vanish_at_the_resolution_are_counted(tmp_path: Path, caplog:
     write(root / "masks" / "1.dcm.png", dot)
     caplog.set_level(logging.INFO)
     folder_data(root, images="images", mask_folders={"cavity": "masks"}, resolution=3, seed=0).prepare()
-    assert "2 masks are empty after pad to 3 pixels a side" in caplog.text  # the dot, and a single row
+    assert "2 masks are empty after pad to 3 pixels" in caplog.text  # the dot, and a single row
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
@@ -313,5 +313,21 @@ def test_the_configuration_builds_it(tmp_path: Path) -> None:
     config.data.images, config.data.mask_folders = "images", {"cavity": "masks"}
     data = instantiate(config.data)
     data.prepare()
-    assert data.description.as_config() == {"channels": 1, "resolution": 8, "classes": [], "masks": ["cavity"]}
+    described = {"channels": 1, "resolution": 8, "classes": [], "masks": ["cavity"], "aspect": [1, 1]}
+    assert data.description.as_config() == described
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 7, "val": 1, "test": 2}
+
+
+def test_an_aspect_stores_images_that_are_not_square(tmp_path: Path) -> None:
+    root = with_masks(tmp_path / "data")
+    data = folder_data(root, images="images", mask_folders={"cavity": "masks"}, aspect=(3, 4))
+    data.prepare()
+    batch = data.split("train").gather(np.arange(2))
+    assert batch["image"].shape == (2, 1, 6, 8) and batch["mask"].shape == (2, 1, 6, 8)
+    assert data.description.shape == (1, 6, 8) and data.description.resolution == 8
+    assert data.split("train").at(4).gather(np.arange(1))["image"].shape == (1, 1, 3, 4)
+
+
+def test_an_aspect_without_whole_pixels_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.aspect=\[3, 4\] has no whole number of pixels at data.resolution=10"):
+        folder_data(with_masks(tmp_path / "data"), resolution=10, aspect=(3, 4))

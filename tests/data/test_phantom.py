@@ -156,6 +156,7 @@ def test_the_configuration_builds_the_data_it_describes(tmp_path: Path) -> None:
         "resolution": 48,
         "classes": list(CLASSES),
         "masks": ["lung", "lesion"],
+        "aspect": [1, 1],
     }
 
 

@@ -20,9 +20,9 @@ def test_classifiers_give_logits_by_class_and_features_of_the_size_they_state(ne
     [
         (lambda: ResidualClassifier(1, 1), "a classifier needs data with two classes or more"),
         (lambda: TimmClassifier(1, 2, "resnet18x"), "timm has no such model; try"),
-        (lambda: unet(1, 0, 64, "resnet18", 4, 16), "a U-Net needs data with masks: data=phantom, sunnybrook"),
-        (lambda: unet(1, 1, 72, "resnet18", 4, 16), "data.resolution=72 must be a multiple of 16"),
-        (lambda: unet(1, 1, 64, "resnet-18", 4, 16), "is no encoder of segmentation-models-pytorch"),
+        (lambda: unet(1, 0, (64, 64), "resnet18", 4, 16), "a U-Net needs data with masks: data=phantom, sunnybrook"),
+        (lambda: unet(1, 1, (72, 64), "resnet18", 4, 16), "images of 72×64 pixels cannot be halved 4 times"),
+        (lambda: unet(1, 1, (64, 64), "resnet-18", 4, 16), "is no encoder of segmentation-models-pytorch"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_one_clear_line(build, said):
@@ -32,4 +32,4 @@ def test_a_network_that_cannot_be_built_is_one_clear_line(build, said):
 
 @pytest.mark.parametrize("depth", [3, 4, 5])
 def test_a_unet_gives_a_logit_per_pixel_and_mask_at_any_depth(depth):
-    assert unet(3, 2, 64, "resnet18", depth, 4).eval()(torch.randn(1, 3, 64, 64)).shape == (1, 2, 64, 64)
+    assert unet(3, 2, (64, 64), "resnet18", depth, 4).eval()(torch.randn(1, 3, 64, 64)).shape == (1, 2, 64, 64)

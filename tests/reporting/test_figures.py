@@ -51,7 +51,8 @@ def test_24_runs_have_24_styles():
     assert len({run_style(i) for i in range(24)}) == 24
 
 
-def test_the_tiles_of_a_grid_are_the_images_it_was_made_of(tmp_path):
-    images = torch.randint(1, 256, (11, 3, 16, 16), dtype=torch.uint8)
+@pytest.mark.parametrize("size", [(16, 16), (12, 16)])
+def test_the_tiles_of_a_grid_are_the_images_it_was_made_of(tmp_path, size):
+    images = torch.randint(1, 256, (11, 3, *size), dtype=torch.uint8)
     save_grid(images.float() / 127.5 - 1, tmp_path / "grid.png", image_channels=3)
     assert np.array_equal(grid_tiles(tmp_path / "grid.png"), images.permute(0, 2, 3, 1).numpy())

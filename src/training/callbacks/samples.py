@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -16,7 +17,7 @@ from src.atomic import atomic_write
 from src.clock import Stream, random_generator
 from src.data.store import Split
 from src.pixels import to_unit_range
-from src.reporting.figures import GRID_COLUMNS, GRID_PADDING
+from src.reporting.figures import GRID_COLUMNS, GRID_PADDING, TILE_HEIGHT, grid_step
 from src.reporting.overlay import overlay
 
 
@@ -30,8 +31,10 @@ def save_grid(images: Tensor, path: Path, image_channels: int, columns: int = GR
         shown = overlay(shown, masks > 0)
     grid = make_grid(shown.float().clamp(-1, 1).add(1).div(2), nrow=columns, padding=GRID_PADDING)
     pixels = grid.mul(255).add(0.5).to(torch.uint8).permute(1, 2, 0).numpy()
+    facts = PngInfo()
+    facts.add_text(TILE_HEIGHT, str(images.shape[2]))
     with atomic_write(path) as file:
-        Image.fromarray(pixels).save(file, format="PNG")
+        Image.fromarray(pixels).save(file, format="PNG", pnginfo=facts)
 
 
 class Samples(Callback):
@@ -76,8 +79,7 @@ class Samples(Callback):
         rows = []
         for path in self.grids():
             with Image.open(path) as grid:
-                tile = (grid.width - GRID_PADDING) // GRID_COLUMNS
-                rows.append(grid.crop((0, 0, grid.width, tile)).convert("RGB"))
+                rows.append(grid.crop((0, 0, grid.width, grid_step(grid)[0])).convert("RGB"))
         strip = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
         top = 0
         for row in rows:
