@@ -25,7 +25,7 @@ from benchmarks.bench_attention import peak_memory
 from benchmarks.timing import interleaved, machine, table
 from src.networks.progressive import Discriminator, Generator
 from src.networks.second_derivative import differentiable_twice
-from src.training.adversarial import frozen
+from src.training.adversarial import frozen, judge
 from src.training.losses import Wasserstein
 from src.training.memory import keep_freed_memory
 from src.training.penalties import Drift, GradientPenalty
@@ -150,7 +150,7 @@ def project_step(resolution: int, batch: int, bf16: bool, enhanced: bool = False
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             fake = g(torch.randn(batch, 512))
-            real_logits, fake_logits = d(real), d(fake.detach())
+            real_logits, fake_logits = judge(d, real, fake.detach(), discriminator.group)
             loss_d = loss.discriminator(real_logits, fake_logits)
             mix = torch.rand(batch)
             with differentiable_twice(discriminator):

@@ -221,6 +221,7 @@ class Discriminator(Progressive):
         equalized = equalized or spectral_norm  # which wants the same weights, and sets a scale of its own
         width = self.features_at
         hidden = max(1, min(4 * fmap_base // start_resolution, fmap_max))  # as for the resolution below the first
+        self.group = minibatch_std_group  # consecutive images that it looks at together
         self.base = DiscriminatorHead(width(start_resolution), hidden, shape, equalized, minibatch_std_group)
         self.blocks = nn.ModuleDict(
             {str(size): DiscriminatorBlock(width(size), width(size // 2), equalized) for size in self.resolutions[1:]}

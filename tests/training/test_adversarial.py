@@ -13,8 +13,9 @@ from src.data.store import Split, Store
 from src.data.stream import BatchStream
 from src.networks.dcgan import Discriminator, Generator
 from src.networks.latent import Latent
+from src.networks.progressive import Discriminator as ProgressiveDiscriminator
 from src.pixels import to_unit_range
-from src.training.adversarial import AdversarialModule, frozen
+from src.training.adversarial import AdversarialModule, frozen, judge
 from src.training.losses import BinaryCrossEntropy
 from src.training.meter import Meter
 from src.training.optim import adam
@@ -133,3 +134,24 @@ def test_the_meter_means_over_an_interval_also_across_a_checkpoint():
     resumed.load_state_dict(meter.state_dict())
     resumed.add({"a": torch.tensor(3.0)})
     assert resumed.means(resumed.stack()) == {"a": 2.0} and resumed.steps == 0
+
+
+@pytest.mark.parametrize(("count", "passes"), [(8, 1), (6, 2)])
+def test_real_and_fake_images_share_a_pass_where_no_group_of_images_spans_both(count, passes):
+    torch.manual_seed(0)
+    network = ProgressiveDiscriminator(1, 8, fmap_base=64, fmap_max=8).double()
+    real, fake = torch.randn(2, count, 1, 8, 8, dtype=torch.float64)
+    seen = []
+
+    def discriminator(images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        return network(images, 8)
+
+    found = judge(discriminator, real, fake, network.group)
+    assert len(seen) == passes and sum(seen) == 2 * count
+    for logits, images in zip(found, (real, fake), strict=True):
+        assert torch.allclose(logits, network(images, 8), atol=1e-12)
+
+
+def test_a_discriminator_with_batch_norm_judges_real_and_fake_images_apart():
+    assert make_module().group is None
