@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import shlex
@@ -14,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from src.errors import UserError
 from src.metrics.diversity import WINDOW, mean_pairwise_ssim
 from src.reporting import figures
+from src.reporting.page import data_url, render
 from src.reporting.runs import (
     MISSING,
     UNFINISHED,
@@ -55,17 +54,11 @@ def write_comparison(runs: Sequence[Run], folder: Path) -> Path:
     Runs of different data sets get sections of their own. A value that a run's files do not hold is shown as a dash.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = [run for run in runs if run.state not in UNFINISHED or run.samples or run.final]
     labelled = [(" · ".join(label), run) for label, run in zip(label_parts(runs), runs, strict=True)]
     states = Counter(run.state for run in runs)
-    html = environment.get_template("compare.html.jinja").render(
+    html = render(
+        "compare.html.jinja",
         heading=" · ".join(dict.fromkeys(run.model for run in runs)),
         states=", ".join(f"{count} {state}" for state, count in states.most_common()),
         groups=[_group(title, members) for title, members in group_by_data(shown).items()],
@@ -112,7 +105,7 @@ def _embedded(picture: Image.Image | None) -> Embedded | None:
         picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, format="png", optimize=True)
-    return Embedded(_data_url(buffer.getvalue()), max(picture.size))
+    return Embedded(data_url(buffer.getvalue()), max(picture.size))
 
 
 def _legend_entry(index: int, label: Sequence[str]) -> dict[str, str]:
@@ -121,16 +114,12 @@ def _legend_entry(index: int, label: Sequence[str]) -> dict[str, str]:
     return {"label": " · ".join(label), "colour": style.colour, "dashes": dashes or "none"}
 
 
-def _data_url(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
 def _panels(runs: Sequence[Run]) -> list[dict[str, str]]:
     return [
         {
             "title": title,
-            "light": _data_url(figures.panel_png(runs, column, figures.LIGHT)),
-            "dark": _data_url(figures.panel_png(runs, column, figures.DARK)),
+            "light": data_url(figures.panel_png(runs, column, figures.LIGHT)),
+            "dark": data_url(figures.panel_png(runs, column, figures.DARK)),
         }
         for column, title in figures.PANELS.items()
         if any(len(run.metrics.get(column, ())) for run in runs)

@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from src.downstream.analysis import ArmSummary, fraction_text
-from src.reporting.figures import Theme, figure_png, run_style
+from src.reporting.figures import Theme, figure_png, plain_frame, run_style
 
 # Inches, so that text is as large as the page's on a desktop and on a phone.
 WIDTH, WIDTH_NARROW, PANEL_HEIGHT = 11.5, 4.9, 3.9
@@ -72,9 +72,4 @@ def _dress(axes: Axes, fractions: Sequence[float], theme: Theme) -> None:
     axes.set_xlim(fractions[0] / 1.15, fractions[-1] * 1.15)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.tick_params(colors=theme.text, labelsize=10, length=0, pad=6)
-    axes.grid(axis="y", color=theme.faint, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.set_facecolor("none")
-    for side in ("top", "left", "right"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(theme.faint)
+    plain_frame(axes, theme)

@@ -177,14 +177,19 @@ def _dress(axes: Axes, title: str, theme: Theme) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(colors=theme.text, labelsize=9, length=0, pad=5)
+    plain_frame(axes, theme)
+    axes.margins(x=0.01)
+    axes.set_xlim(left=0)
+
+
+def plain_frame(axes: Axes, theme: Theme) -> None:
+    """Faint horizontal lines, and of the frame its base alone."""
     axes.grid(axis="y", color=theme.faint, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_facecolor("none")
     for side in ("top", "left", "right"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(theme.faint)
-    axes.margins(x=0.01)
-    axes.set_xlim(left=0)
 
 
 def _fit_probabilities(axes: Axes) -> None:

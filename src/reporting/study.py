@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from src.downstream.analysis import ArmSummary, Study, fraction_text
@@ -19,6 +17,7 @@ from src.downstream.comparisons import Comparison, Interval
 from src.reporting import figures
 from src.reporting.compare import LINE, count, significant
 from src.reporting.dice_figure import dice_png, ways
+from src.reporting.page import data_url, render
 from src.reporting.runs import MISSING
 
 LARGEST = 1100  # pixels a side that a picture is embedded with, at most: twice its width on a wide screen
@@ -85,15 +84,9 @@ class StudyPage:
 def write_study(study_page: StudyPage, folder: Path) -> Path:
     """Write ``study.html`` into ``folder`` (made if absent); returns its path. It needs no other file."""
     folder.mkdir(parents=True, exist_ok=True)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     study = study_page.study
-    html = environment.get_template("study.html.jinja").render(
+    html = render(
+        "study.html.jinja",
         page=study_page,
         study=study,
         protocol=_protocol(study_page),
@@ -126,11 +119,7 @@ def embedded(path: Path | None) -> str | None:
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, format="png", optimize=True)
-    return _data_url(buffer.getvalue())
-
-
-def _data_url(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return data_url(buffer.getvalue())
 
 
 def _protocol(page: StudyPage) -> list[str]:
@@ -150,7 +139,7 @@ def _protocol(page: StudyPage) -> list[str]:
 def _figure(arms: Sequence[ArmSummary]) -> dict[str, str]:
     """The figure for wide and narrow screens, each in light and dark."""
     return {
-        f"{size}_{name}": _data_url(dice_png(arms, theme, narrow=size == "narrow"))
+        f"{size}_{name}": data_url(dice_png(arms, theme, narrow=size == "narrow"))
         for size in ("wide", "narrow")
         for name, theme in (("light", figures.LIGHT), ("dark", figures.DARK))
     }
