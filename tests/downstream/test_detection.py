@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch import nn
 from src.data.phantom import PhantomData
 from src.downstream.detection import Detection, RealOrGenerated, look_strip
 from src.errors import UserError
+from tests.conftest import SMALL
 
 
 def export(folder, count: int, value: int) -> str:
@@ -78,3 +82,14 @@ def test_the_strip_is_brightest_where_the_answer_is_decided():
     assert rows.shape == (16, 1, 16, 16)
     y, x = divmod(int(rows[8, 0].argmax()), 16)
     assert abs(y - 3) <= 2 and abs(x - 12) <= 2
+
+
+def test_the_detector_is_trained_by_one_command_on_whichever_real_data_are_named(run_train, tmp_path):
+    made = export(tmp_path / "made", 48, 7)
+    outcome = run_train(
+        *SMALL, "model=detector", f"data.generated={made}", "data@data.real=phantom", "data.real.sizes.train=32",
+        "data.real.sizes.val=8", "data.real.sizes.test=8", "images=64", "width=4", "name=d",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    assert {"test_roc.png", "test_looked_at.png"} <= {path.name for path in Path("outputs/d").iterdir()}
+    assert "test_auc" in json.loads(Path("outputs/d/summary.json").read_text())["final"]
