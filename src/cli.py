@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -52,6 +51,9 @@ def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | N
     except (UserError, HydraException, OmegaConfBaseException) as problem:
         print(f"error: {one_line(problem)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except Exception:
+        if not failures:  # a sweeper to which every job owed its objective ends in an error of its own
+            raise
     if sweep_folder is not None:
         failures = {**_failed_since(started, sweep_folder), **failures}
         if after_sweep is not None:
@@ -104,7 +106,7 @@ def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | No
         folder.unlock()
         folder.remove_if_unused(keep_log=not cfg.dry_run)
     failures[folder.name] = reason
-    return math.nan
+    return None
 
 
 def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, str]) -> float | None:
@@ -115,7 +117,6 @@ def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, st
     if status:
         reason = folder.status().get("reason") or f"one of its processes ended with exit status {status}"
         failures[folder.name] = reason
-        return math.nan
     return None
 
 

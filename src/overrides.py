@@ -13,7 +13,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.errors import UserError, one_line
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+MANY = 20  # names that an error still lists
 
 
 def check(config_name: str, asked: Sequence[str], multirun: bool) -> DictConfig:
@@ -74,6 +75,8 @@ def _parse(overrides: Iterable[str]) -> list[Override]:
 def _choices(override: Override) -> list[str]:
     if override.is_sweep_override() and override.is_discrete_sweep():
         return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    if isinstance(interval := override.value(), IntervalSweep):
+        return [f"{override.get_key_element()}={bound}" for bound in (interval.start, interval.end)]
     return [override.input_line or ""]
 
 
@@ -123,7 +126,7 @@ def _unknown_key(config_name: str, override: str, overrides: Sequence[str]) -> s
     chosen = [o for o in overrides if o.partition("=")[0] in groups]
     cfg = hydra.compose(config_name, chosen)
     keys = [*_keys(cfg), *groups]
-    if override.startswith(("+", "hydra.")) or key in keys:
+    if override.startswith(("+", "hydra.", "hydra/")) or key in keys:
         return None
     return f"{key} is not a setting; {_nearest(key, keys)}"
 
@@ -142,4 +145,6 @@ def _nearest(word: str, words: Iterable[str]) -> str:
     match = difflib.get_close_matches(word, words, n=1, cutoff=0.5) or [
         w for w in words if w.rpartition(".")[2] == word.rpartition(".")[2]
     ]
-    return f"did you mean {match[0]}?" if match else f"choose one of {', '.join(sorted(words))}"
+    if match:
+        return f"did you mean {match[0]}?"
+    return f"choose one of {', '.join(sorted(words))}" if len(words) <= MANY else "--help prints them all"

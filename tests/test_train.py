@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from tests.conftest import ROOT, SMALL, TINY
@@ -214,6 +215,22 @@ def test_jobs_in_processes_of_their_own_end_in_the_same_page_and_failures(tmp_pa
     done = subprocess.run([*command, "name=sweep"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("failed: outputs/sweep/") == 1, done.stderr
     assert (tmp_path / "outputs/sweep/compare.html").exists()
+
+
+def test_optuna_searches_an_interval_by_a_score_and_is_told_of_failed_jobs(run_tiny):
+    sweep = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "images=64")
+    search = (*sweep, "hydra.sweeper.direction=maximize", "objective=d_real")
+    outcome = run_tiny(*search, "optim.lr=interval(1e-4,1e-3)", "name=search")
+    assert outcome.status == 0, outcome.err
+    reached = [read_json(path)["final"]["d_real"] for path in Path("outputs/search").glob("*/summary.json")]
+    best = yaml.safe_load(Path("outputs/search/optimization_results.yaml").read_text())
+    assert len(reached) == 2 and best["best_value"] == max(reached) > min(reached)
+    assert 1e-4 < best["best_params"]["optim.lr"] < 1e-3
+    assert Path("outputs/search/compare.html").exists()
+
+    outcome = run_tiny(*search, "optim.lr=interval(-2,-1)", "name=hopeless")
+    assert outcome.status == 2 and "Traceback" not in outcome.err
+    assert outcome.err.count("failed: outputs/hopeless/") == 2
 
 
 def test_wandb_gets_the_run_offline_under_an_id_that_stays(run_tiny):
