@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,11 +16,12 @@ from src import overrides
 from src.atomic import write_atomically
 from src.cli import run_command, run_job
 from src.data.joint import sometimes_empty
-from src.downstream.analysis import analyse
+from src.downstream.analysis import Study, analyse
 from src.downstream.gather import StudyRuns, collect, study_page
 from src.downstream.jobs import run_jobs
 from src.downstream.judging import Scored, score_generators
 from src.downstream.plan import StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
+from src.downstream.record import record
 from src.downstream.results import to_json
 from src.errors import UserError
 from src.release.export import Export, Request
@@ -27,7 +29,9 @@ from src.release.masks import MaskLimits
 from src.reporting.study import write_study
 from src.run_folder import RunFolder
 from src.scoring.passport import Passport
+from src.training.build import build_loggers
 from src.training.job import train
+from src.training.loggers import finish
 from src.training.restore import TrainedRun, load_data, load_generator
 
 CONFIG = "study"
@@ -68,6 +72,7 @@ def study(cfg: DictConfig, settings: StudySettings, common: Sequence[str]) -> Pa
     runs = StudyRuns(folder, generators, synthetic, jobs, scored)
     command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
     page = write_study(study_page(answer, runs, settings.per_fraction, command), folder)
+    _record(answer, page, holder, cfg, common)
     print(f"\n{answer.verdict}\nreport: {page}")
     return page
 
@@ -135,6 +140,17 @@ def _score(
         run_jobs([job], folder / "classifier", cfg.launcher, train_job)
         classifier = folder / "classifier" / job.name
     return score_generators(largest, data, classifier, cfg.synthetic, first.settings["paths"]["cache"])
+
+
+def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, common: Sequence[str]) -> None:
+    """In the loggers of the trainings, beside theirs."""
+    loggers = overrides.check("train", [*common, "model=unet"], multirun=False).logger
+    for logger in loggers.values():
+        if "job_type" in logger:
+            logger.job_type = "study"
+    run_loggers = build_loggers(loggers, folder, cast(dict[str, Any], OmegaConf.to_container(cfg)))
+    record(answer, page, run_loggers)
+    finish(run_loggers)
 
 
 def _divide(asked: Sequence[str]) -> tuple[list[str], dict[str, list[str]], list[str]]:

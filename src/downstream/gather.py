@@ -89,7 +89,7 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, command: str) 
         commands=[command],
         warnings=[] if per_fraction else [
             "The generators learned from all training cases, also where a U-Net gets a share of them: there the "
-            "synthetic images stand for those of someone with more data. generator.per_fraction=true trains one for "
+            "synthetic images stand for those of someone with more data. generator_per_fraction=true trains one for "
             "every share."
         ],
     )  # fmt: skip

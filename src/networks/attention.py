@@ -65,23 +65,26 @@ class _TwiceDifferentiable(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaves = tuple(tensor.detach().requires_grad_() for tensor in (query, key, value))
+            output = _attend(*leaves)
         ctx.save_for_backward(query, key, value)
-        return _attend(query, key, value)
+        ctx.graph = output, leaves
+        return output.detach()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return _Gradient.apply(*ctx.saved_tensors, grad)
+        return _Gradient.apply(*ctx.saved_tensors, grad, ctx.graph)
 
 
 class _Gradient(torch.autograd.Function):
     """(q, k, v, gradient of the output) → gradients of (q, k, v), by the fused kernel; its own gradient by blocks."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, grad: Tensor) -> Any:
-        ctx.save_for_backward(query, key, value, grad)
-        with torch.enable_grad():
-            leaves = [tensor.detach().requires_grad_() for tensor in (query, key, value)]
-            return torch.autograd.grad(_attend(*leaves), leaves, grad)
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, grad: Tensor, graph: Any) -> Any:
+        output, leaves = graph
+        ctx.save_for_backward(query, key, value, grad, output.detach())
+        return torch.autograd.grad(output, leaves, grad, retain_graph=True)
 
     @staticmethod
     @once_differentiable
@@ -97,7 +100,7 @@ class _Gradient(torch.autograd.Function):
                 _second_derivative(rows, *batch)
                 for batch in zip(*(tensor.split(images) for tensor in tensors), strict=True)
             ]
-        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        return *(torch.cat(part) for part in zip(*parts, strict=True)), None
 
 
 def _second_derivative(
@@ -106,6 +109,7 @@ def _second_derivative(
     key: Tensor,
     value: Tensor,
     grad: Tensor,
+    output: Tensor,
     to_query: Tensor,
     to_key: Tensor,
     to_value: Tensor,
@@ -115,35 +119,44 @@ def _second_derivative(
     With P = softmax(q·kᵀ), dP = grad·vᵀ and dS = P∘(dP − ⟨P, dP⟩), a bracket being a row's sum, the first derivatives
     are dq = dS·k, dk = dSᵀ·q, dv = Pᵀ·grad. So Φ = ⟨dS, T⟩ + ⟨P, U⟩ with T = to_query·kᵀ + q·to_keyᵀ and
     U = grad·to_valueᵀ, and what follows are the derivatives of that, ``rows`` queries at a time.
+
+    Passes over all pairs are what it costs, so a row's sum is taken from products that are needed anyway, as
+    ⟨P, dP⟩ = ⟨grad, output⟩, and subtracted within a product, see :func:`_centred`.
     """
     dtype, sums = query.dtype, at_least_float32(query)
-
-    def pairs(left: Tensor, right: Tensor) -> Tensor:
-        return (left @ right.transpose(1, 2)).to(sums)
-
     queries, grads = [], []
     d_key, d_value = torch.zeros_like(key, dtype=sums), torch.zeros_like(value, dtype=sums)
-    wide_key = key.to(sums)
-    # One product for T; one each for what dS and its cotangent carry back to the queries and to the keys.
-    key_pair, grad_pair = torch.cat([key, to_key], 2), torch.cat([to_value, value], 1)
-    for q, g, to_q in zip(query.split(rows, 1), grad.split(rows, 1), to_query.split(rows, 1), strict=True):
-        weights = pairs(q.to(sums), wide_key).softmax(2)
-        d_weights = pairs(g, value)
-        d_weights -= _row_sums(weights, d_weights)
-        toward = pairs(torch.cat([to_q, q], 2), key_pair)
-        toward -= _row_sums(weights, toward)
+    wide_key = key.to(sums).transpose(1, 2)
+    keys, all_keys = torch.cat([key, to_key], 2), torch.cat([key, to_key, to_value], 2)
+    d = key.shape[2]
+    for q, g, o, to_q in zip(*(t.split(rows, 1) for t in (query, grad, output, to_query)), strict=True):
+        weights = (q.to(sums) @ wide_key).softmax(2).to(dtype)
+        toward_queries = torch.cat([to_q, q], 2)
+        averages = weights @ all_keys
+        d_weights = _centred(g, value, _row_sums(g, o))
+        toward = _centred(toward_queries, keys, _row_sums(toward_queries, averages[..., : 2 * d]))
+        inner = d_weights * weights  # dS
+        carried = inner @ keys
         # A constant in a row of Φ's derivative for P does not pass the softmax, hence the centred factors.
-        d_scores = torch.addcmul(pairs(g, to_value), d_weights, toward)
-        d_scores -= _row_sums(weights, d_scores)
-        d_scores = (d_scores * weights).to(dtype)
-        inner = (d_weights * weights).to(dtype)  # dS
-        outer = (toward * weights).to(dtype)
-        queries.append(d_scores @ key + inner @ to_key)
-        grads.append(torch.cat([weights.to(dtype), outer], 2) @ grad_pair)
+        constant = _row_sums(g, averages[..., 2 * d :]) + _row_sums(toward_queries, carried)
+        d_scores = _centred(g, to_value, constant).addcmul_(d_weights, toward).mul_(weights)
+        outer = toward.mul_(weights)
+        queries.append(d_scores @ key + carried[..., d:])
+        grads.append(averages[..., 2 * d :] + outer @ value)
         d_key += d_scores.transpose(1, 2) @ q + inner.transpose(1, 2) @ to_q
         d_value += outer.transpose(1, 2) @ g
     return torch.cat(queries, 1), d_key.to(dtype), d_value.to(dtype), torch.cat(grads, 1)
 
 
-def _row_sums(weights: Tensor, values: Tensor) -> Tensor:
-    return (weights * values).sum(2, keepdim=True)
+def _row_sums(left: Tensor, right: Tensor) -> Tensor:
+    """Of left ∘ right, in float32 or wider: (B, rows, 1)."""
+    sums = at_least_float32(left)
+    return (left.to(sums) * right.to(sums)).sum(2, keepdim=True)
+
+
+def _centred(left: Tensor, right: Tensor, constant: Tensor) -> Tensor:
+    """left·rightᵀ − constant in one product: the constant is a further column, or two where the dtype is short."""
+    high = constant.to(left.dtype)
+    low = (constant - high).to(left.dtype)
+    ones = right.new_ones(()).expand(*right.shape[:2], 2)
+    return torch.cat([left, -high, -low], 2) @ torch.cat([right, ones], 2).transpose(1, 2)

@@ -1,0 +1,38 @@
+"""A study's own record in W&B or TensorBoard: the verdict, every arm's Dice, the page. None of it may stop a study."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from src.downstream.analysis import Study, fraction_text
+
+log = logging.getLogger(__name__)
+
+
+def record(study: Study, page: Path, loggers: Sequence[Logger]) -> None:
+    """Give each of the loggers what ``page`` says."""
+    dice = {f"dice/{arm.arm.label}/{fraction_text(arm.fraction)}": arm.mean for arm in study.arms}
+    for logger in loggers:
+        try:
+            if isinstance(logger, WandbLogger):
+                _to_wandb(study, page, dice, logger)
+            elif isinstance(logger, TensorBoardLogger):
+                logger.log_metrics(dice, step=0)
+                logger.experiment.add_text("verdict", study.verdict)
+        except Exception as problem:
+            log.warning(f"{type(logger).__name__} has no record of the study ({problem}); study.json has everything")
+
+
+def _to_wandb(study: Study, page: Path, dice: dict[str, float], logger: WandbLogger) -> None:
+    import wandb
+
+    columns: list[str | int] = ["arm", "real fraction", "Dice", "low", "high", "seeds"]
+    rows: list[list[Any]] = [[arm.arm.label, arm.fraction, arm.mean, *arm.interval, arm.seeds] for arm in study.arms]
+    run = logger.experiment
+    run.log({"arms": wandb.Table(columns, rows), "study": wandb.Html(page.read_text(), inject=False)})
+    run.summary.update({"verdict": study.verdict, **dice})
