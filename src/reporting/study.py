@@ -15,10 +15,11 @@ from src.downstream.analysis import ArmSummary, Study, fraction_text
 from src.downstream.claims import CONTRADICTED, SUPPORTED, Claim, signed
 from src.downstream.comparisons import Comparison, Interval
 from src.reporting import figures
-from src.reporting.compare import LINE, count, significant
+from src.reporting.compare import LINE
 from src.reporting.dice_figure import dice_png, ways
 from src.reporting.page import data_url, render
 from src.reporting.runs import MISSING
+from src.reporting.tables import count, significant
 
 LARGEST = 1100  # pixels a side that a picture is embedded with, at most: twice its width on a wide screen
 SCORE_NAMES = {

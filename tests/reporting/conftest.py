@@ -34,6 +34,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         model: str = "dcgan",
         lr: str = "2e-4",
         data: str = "cifar10",
+        seed: int | None = None,
         overrides: tuple[str, ...] = (),
         status: dict[str, Any] | None = None,
         scores: dict[str, float] | None = None,
@@ -46,8 +47,11 @@ def make_run(tmp_path: Path) -> MakeRun:
         values = [[500 * (i + 1), 1 + i / 8, 2 - i / 8, 0.625, 0.375, 1500, float(lr)] for i in range(rows)]
         final = dict(zip(COLUMNS, values[-1] if rows else [], strict=False)) | (scores or {})
         texts: dict[str, str | None] = {
-            "config.yaml": f"model: {{name: {model}}}\noptim: {{lr: {float(lr)}}}\ndata: {{name: {data}}}\nseed: 0\n",
-            "overrides.json": json.dumps([f"model={model}", f"optim.lr={lr}", *overrides]),
+            "config.yaml": f"model: {{name: {model}}}\noptim: {{lr: {float(lr)}}}\ndata: {{name: {data}}}\n"
+            f"seed: {seed or 0}\n",
+            "overrides.json": json.dumps(
+                [f"model={model}", f"optim.lr={lr}", *([] if seed is None else [f"seed={seed}"]), *overrides]
+            ),
             "metrics.csv": "\n".join(",".join(map(str, row)) for row in [COLUMNS, *values]),
             "summary.json": json.dumps({"final": final, "images": 500 * rows, "seconds": 3725}),
             "status.json": json.dumps({"state": "done", "reason": "", "warnings": []} | (status or {})),

@@ -6,8 +6,9 @@ from PIL import Image
 
 from src.compare import main
 from src.reporting import figures
-from src.reporting.compare import count, duration, fixed, significant, write_comparison
+from src.reporting.compare import write_comparison
 from src.reporting.runs import find_runs
+from src.reporting.tables import count, duration, fixed, significant
 from src.scoring.passport import Passport
 from src.scoring.report import Row, as_json
 
@@ -98,6 +99,25 @@ def test_further_scores_get_their_columns_and_a_missing_one_a_dash(make_run, pag
     shown = [dict(zip(head, row, strict=True)) for row in rows]
     assert [(row["fid"], row["mode_score"]) for row in shown] == [("12.35", "–"), ("–", "4.500")]
     assert (shown[0]["images"], shown[0]["loss D"], shown[0]["time"]) == ("2,000", "1.375", "1 h 02 min")
+
+
+def test_runs_that_differ_in_their_seed_alone_are_averaged_with_an_interval(make_run, page_of):
+    for name, lr, seed, fid in (("a", "2e-4", 0, 10), ("b", "2e-4", 1, 12), ("c", "2e-4", 2, 17), ("d", "3e-4", 0, 9)):
+        make_run(name, lr=lr, seed=seed, scores={"fid": fid})
+    make_run("e", seed=3, scores={"fid": 99}, status={"state": "interrupted"})
+    final, over_seeds = tables(page_of())
+    head, *rows = (cells(row) for row in re.findall("<tr>.*?</tr>", over_seeds, re.DOTALL))
+    (row,) = (dict(zip(head, row, strict=True)) for row in rows)
+    assert (row["model"], row["lr"], row["seeds"]) == ("dcgan", "2e-4", "3")
+    mean, half = 13, 4.302653 * (13 / 3) ** 0.5  # Student's t with two degrees of freedom; the mean's standard error
+    assert row["fid"] == f"{mean}.00 ± {half:.3f}"
+    assert final.count("<tr>") == 6
+
+
+def test_without_two_seeds_there_is_no_table_over_seeds(make_run, page_of):
+    make_run("a", seed=0)
+    make_run("b", seed=1, overrides=("width=8",))
+    assert "Over seeds" not in page_of()
 
 
 @pytest.mark.parametrize(("seeds", "shown"), [((0, 0), True), ((0, 1), False)])
