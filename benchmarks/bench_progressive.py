@@ -4,7 +4,7 @@ A full step: D with WGAN-GP and drift, then G, with the paper's channels. ``plai
 written: float32, NCHW, separate D passes for real, fake and mixed images, the scale of equalized layers multiplied onto
 the activations, upsampling before the convolution, gradients of D computed along the way in G's step, torch's own
 second derivatives, default Adam. ``project`` is this project's step without Lightning, in float32 and in bf16.
-``enhanced`` is Enhanced-GAN's, at the resolution of its attention.
+``enhanced`` is Enhanced-GAN's, at the resolution of its attention, with and without its mirror image in D.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.bench_attention import peak_memory
 from benchmarks.timing import interleaved, machine, table
@@ -135,10 +136,13 @@ def plain_step(resolution: int, batch: int) -> Callable[[], None]:
     return step
 
 
-def project_step(resolution: int, batch: int, bf16: bool, enhanced: bool = False) -> Callable[[], None]:
-    attention_at = resolution if enhanced else None
-    generator: Any = Generator(512, 3, resolution, attention_at=attention_at)
-    discriminator: Any = Discriminator(3, resolution, attention_at=attention_at, spectral_norm=enhanced)
+def project_step(
+    resolution: int, batch: int, bf16: bool, attention_in: str = "", enhanced: bool = False
+) -> Callable[[], None]:
+    """A step; ``attention_in`` holds G, D or both."""
+    attention_at = {network: resolution if network in attention_in else None for network in "GD"}
+    generator: Any = Generator(512, 3, resolution, attention_at=attention_at["G"])
+    discriminator: Any = Discriminator(3, resolution, attention_at=attention_at["D"], spectral_norm=enhanced)
     for network in (generator, discriminator):
         network.to(memory_format=torch.channels_last)
     optimizer_g = torch.optim.Adam(generator.parameters(), 1e-3, (0.0, 0.99), fused=True)
@@ -175,9 +179,31 @@ def timed(step: Callable[[], None], batch: int) -> float:
     return batch / (time.perf_counter() - started)
 
 
+def floating_point_operations(step: Callable[[], None]) -> int:
+    """Of the convolutions and matrix products of one step."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def peak_of_convolutions(dtype: torch.dtype) -> float:
+    """The most operations per second that one large convolution reaches here, forward alone."""
+    images = torch.randn(16, 256, 64, 64, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(256, 256, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    operations = 2 * images.numel() * weight[0].numel()
+    best = 0.0
+    with torch.no_grad():
+        for _ in range(10):
+            started = time.perf_counter()
+            F.conv2d(images, weight, padding=1)
+            best = max(best, operations / (time.perf_counter() - started))
+    return best
+
+
 def main(resolutions: list[int]) -> None:
     keep_freed_memory()
-    print(f"{machine()}\n")
+    peak = {dtype: peak_of_convolutions(dtype) for dtype in (torch.bfloat16, torch.float32)}
+    print(f"{machine()}; {' and '.join(f'{value / 1e12:.2f} TFLOP/s in {d}' for d, value in peak.items())} at most\n")
     for resolution in resolutions:
         zoo, batch = ZOO[resolution]
         steps = {
@@ -186,15 +212,20 @@ def main(resolutions: list[int]) -> None:
             "project, bf16": project_step(resolution, batch, True),
         }
         if resolution == 256:
-            steps["enhanced, bf16"] = project_step(resolution, batch, True, True)
+            steps["enhanced, attention in G alone, bf16"] = project_step(resolution, batch, True, "G", enhanced=True)
+            steps["enhanced, bf16"] = project_step(resolution, batch, True, "GD", enhanced=True)
         speeds = interleaved({name: partial(timed, step, batch) for name, step in steps.items()}, ROUNDS)
         print(table(f"{resolution} px, batch {batch}", "images/s", speeds, "plain"))
         print(
             f"Against the public GAN zoo's {zoo} images/s: {statistics.median(speeds['project, bf16']) / zoo:.1f} ×\n"
         )
+        for name, dtype in (("project, bf16", torch.bfloat16), ("project, float32", torch.float32)):
+            reached = floating_point_operations(steps[name]) * statistics.median(speeds[name]) / batch
+            print(f"{name}: {reached / 1e12:.2f} TFLOP/s, {reached / peak[dtype]:.0%} of a large convolution's\n")
         if resolution == 256:
-            peaks = [peak_memory(project_step(resolution, batch, True, enhanced)) / 2**20 for enhanced in (False, True)]
-            print(f"Peak memory of a step at 256 px: PGGAN {peaks[0]:,.0f} MiB, Enhanced-GAN {peaks[1]:,.0f} MiB\n")
+            for name, attention_in in {"pggan": "", "enhanced, attention in G alone": "G", "enhanced": "GD"}.items():
+                peak_bytes = peak_memory(project_step(resolution, batch, True, attention_in, name != "pggan"))
+                print(f"Peak memory of a step of {name}: {peak_bytes / 2**20:,.0f} MiB\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from src.data.store import Batch
 
 
 class Augment:
-    """Random flips, shifts, rotations, scales, and changes of brightness and contrast, drawn for every image.
+    """Random flips, shifts, rotations, scales, and changes of brightness, contrast and gamma, drawn for every image.
 
     Args:
         flip: probability of a mirror image; 0 where left and right mean something that is learned.
@@ -19,6 +19,7 @@ class Augment:
         rotation: the most, in degrees.
         scale: the most that an image grows or shrinks, as a share.
         contrast: the most that brightness and contrast change, as a share of the range.
+        gamma: the most that the exponent of brightness is multiplied or divided by, less one.
         exact: shift by whole pixels, so that small images stay sharp; for images without masks.
     """
 
@@ -29,6 +30,7 @@ class Augment:
         rotation: float = 0.0,
         scale: float = 0.0,
         contrast: float = 0.0,
+        gamma: float = 0.0,
         exact: bool = False,
     ) -> None:
         layers: list[Any] = [
@@ -45,6 +47,8 @@ class Augment:
         if contrast:
             layers.append(K.RandomBrightness((1 - contrast, 1 + contrast)))
             layers.append(K.RandomContrast((1 - contrast, 1 + contrast)))
+        if gamma:
+            layers.append(K.RandomGamma((1 / (1 + gamma), 1 + gamma)))
         extra: Any = {"mask": {"resample": "nearest", "padding_mode": "reflection"}}
         self.images = K.AugmentationSequential(*layers, data_keys=["input"])
         self.both = K.AugmentationSequential(*layers, data_keys=["input", "mask"], extra_args=extra)

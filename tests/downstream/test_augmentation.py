@@ -38,3 +38,15 @@ def test_exact_shifts_invent_no_pixel():
     image = torch.randint(0, 4, (8, 3, 16, 16)) / 2 - 0.75
     changed, _ = Augment(shift=0.25, exact=True)(image, {})
     assert torch.isin(changed.mul(100).round(), image.mul(100).round()).all()
+
+
+def test_gamma_bends_the_range_and_keeps_its_ends():
+    torch.manual_seed(0)
+    ramp = torch.linspace(-1, 1, 64).view(1, 1, 8, 8).expand(16, 1, 8, 8)
+    changed, _ = Augment(flip=0, shift=0, gamma=1.0)(ramp, {})
+    assert torch.allclose(changed[:, 0, 0, 0], torch.tensor(-1.0)) and torch.allclose(
+        changed[:, 0, -1, -1], torch.tensor(1.0)
+    )
+    middle = (changed[:, 0, 4, 0] + 1) / 2
+    exponents = middle.log() / (torch.tensor(32 / 63)).log()
+    assert exponents.min() >= 0.5 - 1e-4 and exponents.max() <= 2 + 1e-4 and exponents.std() > 0.1

@@ -33,3 +33,12 @@ def test_a_network_that_cannot_be_built_is_one_clear_line(build, said):
 @pytest.mark.parametrize("depth", [3, 4, 5])
 def test_a_unet_gives_a_logit_per_pixel_and_mask_at_any_depth(depth):
     assert unet(3, 2, (64, 64), "resnet18", depth, 4).eval()(torch.randn(1, 3, 64, 64)).shape == (1, 2, 64, 64)
+
+
+def test_a_unet_sees_no_difference_in_brightness_and_contrast_unless_told_to():
+    torch.manual_seed(0)
+    images = torch.rand(2, 1, 64, 64)
+    same, seen = ((unet(1, 1, (64, 64), "resnet18", 3, 4, normalise).eval()) for normalise in (True, False))
+    with torch.no_grad():
+        assert torch.allclose(same(images), same(0.2 + 0.5 * images), atol=1e-2)
+        assert not torch.allclose(seen(images), seen(0.2 + 0.5 * images), atol=1e-2)
