@@ -29,7 +29,7 @@ from src.networks.second_derivative import differentiable_twice
 from src.training.adversarial import frozen, judge
 from src.training.losses import Wasserstein
 from src.training.memory import keep_freed_memory
-from src.training.penalties import Drift, GradientPenalty
+from src.training.penalties import GradientPenalty
 
 ZOO = {
     16: (4.3, 16),
@@ -148,26 +148,25 @@ def project_step(
     optimizer_g = torch.optim.Adam(generator.parameters(), 1e-3, (0.0, 0.99), fused=True)
     optimizer_d = torch.optim.Adam(discriminator.parameters(), 1e-3, (0.0, 0.99), fused=True)
     real = torch.randn(batch, 3, resolution, resolution).contiguous(memory_format=torch.channels_last)
-    loss, penalties = Wasserstein(), [GradientPenalty(), Drift()]
+    loss, penalty = Wasserstein(drift=1e-3), GradientPenalty()
     g, d = partial(generator, resolution=resolution), partial(discriminator, resolution=resolution)
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             fake = g(torch.randn(batch, 512))
             real_logits, fake_logits = judge(d, real, fake.detach(), discriminator.group)
-            loss_d = loss.discriminator(real_logits, fake_logits)
-            mix = torch.rand(batch)
+            loss.discriminator(real_logits, fake_logits).backward()
             with differentiable_twice(discriminator):
-                terms = [penalty(d, real, fake, real_logits, mix) for penalty in penalties]
-        optimizer_d.zero_grad()
-        (loss_d + sum(terms)).backward()
+                value = penalty(d, real, fake, torch.rand(batch))
+            value.backward()
         optimizer_d.step()
+        optimizer_d.zero_grad()
         with frozen(discriminator):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 loss_g = loss.generator(d(fake))
-            optimizer_g.zero_grad()
             loss_g.backward()
             optimizer_g.step()
+            optimizer_g.zero_grad()
 
     return step
 

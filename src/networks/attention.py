@@ -39,17 +39,22 @@ class SelfAttention(nn.Module):
         self.twice = False  # whether the next forward will be differentiated twice
 
     def forward(self, features: Tensor) -> Tensor:
-        query = _positions(self.query(features))
-        key = _positions(F.max_pool2d(self.key(features), 2))
-        value = _positions(F.max_pool2d(self.value(features), 2))
+        # One convolution in place of three: the features are read, and their gradient is summed, once.
+        layers = (self.query, self.key, self.value)
+        projected = self.query.convolve(features, torch.cat([layer.scaled_weight(features) for layer in layers]))
+        projected = projected.contiguous(memory_format=torch.channels_last)  # so that what follows are views
+        query, rest = projected.split([self.query.out_channels, self.key.out_channels + self.value.out_channels], 1)
+        key, value = F.max_pool2d(rest, 2).split([self.key.out_channels, self.value.out_channels], 1)
         attend = _TwiceDifferentiable.apply if self.twice else _attend
-        attended = attend(query, key, value).transpose(1, 2).unflatten(2, features.shape[2:])
-        return features + self.gamma * self.out(attended)
+        attended = attend(_positions(query), _positions(key), _positions(value))
+        attended = attended.transpose(1, 2).unflatten(2, features.shape[2:])
+        # γ multiplies the weight, not the features: nothing of their size is kept for its gradient.
+        return features + self.out.convolve(attended, self.gamma * self.out.scaled_weight(attended))
 
 
 def _positions(features: Tensor) -> Tensor:
-    """(B, C, H, W) → (B, H·W, C), contiguous, without which the fused kernels are not chosen."""
-    return features.flatten(2).transpose(1, 2).contiguous()
+    """(B, C, H, W) → (B, H·W, C); channels must lie side by side, without which the fused kernels are not chosen."""
+    return features.flatten(2).transpose(1, 2)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -95,12 +100,13 @@ class _Gradient(torch.autograd.Function):
         block = BLOCK.get(query.device.type, BLOCK["cuda"])
         images = min(len(query), max(1, block // (positions * pooled)))
         rows = max(1, block // (images * pooled))
+        found = [torch.empty_like(tensor) for tensor in tensors[:4]]
+        batches, places = (zip(*(t.split(images) for t in group), strict=True) for group in (tensors, found))
         with torch.autocast(query.device.type, enabled=False):
-            parts = [
-                _second_derivative(rows, *batch)
-                for batch in zip(*(tensor.split(images) for tensor in tensors), strict=True)
-            ]
-        return *(torch.cat(part) for part in zip(*parts, strict=True)), None
+            for batch, place in zip(batches, places, strict=True):
+                for tensor, part in zip(place, _second_derivative(rows, *batch), strict=True):
+                    tensor.copy_(part)
+        return *found, None
 
 
 def _second_derivative(

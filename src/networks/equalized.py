@@ -61,7 +61,14 @@ class EqualizedConv2d(nn.Conv2d):
         _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        weight = _scaled_weight(self, self.scale, input)
+        return self.convolve(input, self.scaled_weight(input))
+
+    def scaled_weight(self, input: Tensor) -> Tensor:
+        """The weight that ``input`` is convolved with."""
+        return _scaled_weight(self, self.scale, input)
+
+    def convolve(self, input: Tensor, weight: Tensor) -> Tensor:
+        """As :meth:`forward`, with any weight of the same kernel size."""
         convolve = conv2d_twice if self.twice else F.conv2d
         return convolve(input, weight, self.bias, padding=self.padding)
 
@@ -76,7 +83,7 @@ class EqualizedUpsampleConv2d(EqualizedConv2d):
         super().__init__(in_channels, out_channels, 3, padding=1)
 
     def forward(self, input: Tensor) -> Tensor:
-        weight = _scaled_weight(self, self.scale, input)
+        weight = self.scaled_weight(input)
         if input.shape[0] * input.shape[2] * input.shape[3] < FUSE_FROM:
             return F.conv2d(upsample(input), weight, self.bias, padding=1)
         return F.conv_transpose2d(input, upsampling_kernel(weight), self.bias, stride=2, padding=1)

@@ -107,13 +107,16 @@ class AdversarialModule(ClockedModule):
 
         real_logits, fake_logits = judge(discriminator, real, fake.detach(), self.group)
         loss_d = self.loss.discriminator(real_logits, fake_logits)
+        self.manual_backward(loss_d)
         penalty = torch.zeros_like(loss_d)
         for term in self.penalties:
             if term.due(state.step):
                 mix = self.draw(Stream.PENALTY, uniform, len(real))
                 with differentiable_twice(self.discriminator):
-                    penalty = penalty + term(discriminator, real, fake, real_logits, mix)
-        self.descend(loss_d + penalty, optimizer_d)
+                    value = term(discriminator, real, fake, mix)
+                self.manual_backward(value)  # at once: the graphs of two passes through D are never held together
+                penalty += value.detach()
+        self.follow_gradients(optimizer_d)
 
         with frozen(self.discriminator):
             loss_g = self.loss.generator(discriminator(fake))

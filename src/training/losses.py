@@ -36,12 +36,19 @@ class Wasserstein:
 
     D minimises E[D(fake)] − E[D(real)], G minimises −E[D(fake)]; logits (B,), losses in float32. It needs a critic
     that is nearly 1-Lipschitz: pair it with ``penalties.GradientPenalty`` or spectral normalisation.
+
+    Args:
+        drift: weight of E[D(real)²] in D's loss, which keeps its output from drifting away from 0 (Karras et al.,
+            "Progressive Growing of GANs", ICLR 2018, appendix A.1).
     """
 
     gives_probabilities = False
 
+    def __init__(self, drift: float = 0.0) -> None:
+        self.drift = drift
+
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        return fake.float().mean() - real.float().mean()
+        return fake.float().mean() - real.float().mean() + self.drift * real.float().square().mean()
 
     def generator(self, fake: Tensor) -> Tensor:
         return -fake.float().mean()

@@ -47,10 +47,14 @@ class ClockedModule(LightningModule):
         self.clock, self.meter = Clock(), Meter()
 
     def descend(self, loss: Tensor, optimizer: LightningOptimizer) -> None:
-        optimizer.zero_grad()
         self.manual_backward(loss)
+        self.follow_gradients(optimizer)
+
+    def follow_gradients(self, optimizer: LightningOptimizer) -> None:
+        """A step along the gradients that were summed since the last one, which are forgotten after it."""
         average_gradients(optimizer.optimizer)
         optimizer.step()
+        optimizer.zero_grad()
         # Autocast keeps low-precision copies of the weights for as long as its context lasts: now they are stale.
         torch.clear_autocast_cache()
 

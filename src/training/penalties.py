@@ -1,8 +1,8 @@
-"""Penalties on the critic, summed with its adversarial loss.
+"""Penalties on the critic's gradient at some images, summed with its adversarial loss.
 
 A training step adds whatever its list of penalties holds and knows none of them by name::
 
-    loss_d += sum(p(critic, real, fake, real_logits, mix) for p in penalties if p.due(step))
+    loss_d += sum(p(critic, real, fake, mix) for p in penalties if p.due(step))
 """
 
 from __future__ import annotations
@@ -40,19 +40,18 @@ class Penalty(ABC):
         """Whether step number ``step`` pays; take the number from the image clock (``schedule.at(images).step``)."""
         return step % self.every == 0
 
-    def __call__(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor:
+    def __call__(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         """The penalty, a float32 scalar with a gradient for the critic's parameters alone.
 
         Args:
             critic: maps images to logits; may run under autocast to bfloat16, not float16 (its range is too small).
             real, fake: images (B, C, H, W) in [-1, 1], ``real`` in float32.
-            real_logits: (B,), the critic's answer to ``real`` in this step.
             mix: (B,) uniform in [0, 1], drawn by the caller (randomness is a function of the image clock).
         """
-        return self.weight * self.every * self.term(critic, real, fake, real_logits, mix)
+        return self.weight * self.every * self.term(critic, real, fake, mix)
 
     @abstractmethod
-    def term(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor: ...
+    def term(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor: ...
 
 
 class GradientPenalty(Penalty):
@@ -73,7 +72,7 @@ class GradientPenalty(Penalty):
             raise UserError(f"target={target} of GradientPenalty must be positive: 1 makes the critic 1-Lipschitz")
         self.target = target
 
-    def term(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor:
+    def term(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         mixed = torch.lerp(real, fake.to(real.dtype), mix.to(real.dtype).view(-1, 1, 1, 1))
         norm = torch.linalg.vector_norm(input_gradient(critic, mixed), dim=(1, 2, 3))
         return (norm / self.target - 1).square().mean()
@@ -85,21 +84,8 @@ class R1(Penalty):
     Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, equation 9.
     """
 
-    def term(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor:
+    def term(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         return input_gradient(critic, real).square().sum(dim=(1, 2, 3)).mean() / 2
-
-
-class Drift(Penalty):
-    """weight · E[D(x)²] on real images x: keeps a Wasserstein critic's output from drifting away from 0.
-
-    Karras et al., "Progressive Growing of GANs", ICLR 2018, appendix A.1.
-    """
-
-    def __init__(self, weight: float = 1e-3, every: int = 1) -> None:
-        super().__init__(weight, every)
-
-    def term(self, critic: Critic, real: Tensor, fake: Tensor, real_logits: Tensor, mix: Tensor) -> Tensor:
-        return real_logits.float().square().mean()
 
 
 def input_gradient(critic: Critic, images: Tensor) -> Tensor:

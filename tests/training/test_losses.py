@@ -14,6 +14,11 @@ def test_wasserstein_is_the_difference_of_the_means():
     assert loss.generator(FAKE).item() == pytest.approx(2 / 3)
 
 
+def test_drift_is_the_mean_square_of_the_real_logits():
+    added = Wasserstein(drift=0.5).discriminator(REAL, FAKE) - Wasserstein().discriminator(REAL, FAKE)
+    assert added.item() == pytest.approx(0.5 * (4 + 0.25 + 1) / 3)
+
+
 def test_hinge_counts_only_logits_inside_the_margin():
     loss = Hinge()
     assert loss.discriminator(REAL, FAKE).item() == pytest.approx((0 + 0.5 + 2) / 3 + (0 + 1 + 2) / 3)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
-from src.training.penalties import R1, Drift, GradientPenalty, Penalty
+from src.training.penalties import R1, GradientPenalty, Penalty
 
 BATCH = 5
-PENALTIES = [GradientPenalty(), GradientPenalty(target=750.0), R1(weight=10.0), Drift()]
+PENALTIES = [GradientPenalty(), GradientPenalty(target=750.0), R1(weight=10.0)]
 
 
 def make_critic() -> nn.Module:
@@ -32,7 +32,7 @@ def make_inputs() -> tuple[Tensor, Tensor, Tensor]:
 def pay(penalty: Penalty, critic: nn.Module) -> tuple[Tensor, list[Tensor]]:
     """The penalty, and its gradient for each parameter."""
     real, fake, mix = make_inputs()
-    value = penalty(critic, real, fake, critic(real), mix)
+    value = penalty(critic, real, fake, mix)
     return value, gradients(value, critic)
 
 
@@ -47,9 +47,6 @@ def reference(penalty: Penalty, critic: nn.Module) -> tuple[Tensor, list[Tensor]
     terms = []
     for real, fake, mix in zip(*make_inputs(), strict=True):
         real, fake, mix = real.double(), fake.double(), mix.double()
-        if isinstance(penalty, Drift):
-            terms.append(critic(real[None]) ** 2)
-            continue
         x = real if isinstance(penalty, R1) else mix * fake + (1 - mix) * real
         x = x[None].requires_grad_()
         (slope,) = torch.autograd.grad(critic(x), x, torch.ones(1, dtype=torch.float64), create_graph=True)
@@ -90,7 +87,7 @@ def test_of_a_linear_critic_the_gradient_penalty_is_known_in_closed_form():
     weight = torch.full((1, 2, 8, 8), 0.5, requires_grad=True)
     norm, target = weight.detach().norm().item(), 2.0
     real, fake, mix = make_inputs()
-    penalty = GradientPenalty(10.0, target)(lambda x: (x * weight).sum((1, 2, 3)), real, fake, torch.zeros(BATCH), mix)
+    penalty = GradientPenalty(10.0, target)(lambda x: (x * weight).sum((1, 2, 3)), real, fake, mix)
     penalty.backward()
     assert penalty.item() == pytest.approx(10 * (norm - target) ** 2 / target**2, rel=1e-6)
     assert weight.grad is not None
@@ -108,7 +105,7 @@ def test_every_image_is_mixed_by_its_own_draw_from_real_at_0_to_fake_at_1(mix, e
 
     draws = torch.full((BATCH,), 0.5)
     draws[2] = mix
-    GradientPenalty()(critic, real, fake, torch.zeros(BATCH), draws)
+    GradientPenalty()(critic, real, fake, draws)
     assert torch.allclose(seen[0][2], (real, fake)[end][2])
     assert torch.allclose(seen[0][3], (real[3] + fake[3]) / 2)
 
@@ -118,7 +115,7 @@ def test_no_gradient_reaches_the_generator(penalty):
     real, fake, mix = make_inputs()
     critic = make_critic()
     fake.requires_grad_()
-    penalty(critic, real, fake, critic(real), mix).backward()
+    penalty(critic, real, fake, mix).backward()
     assert fake.grad is None and real.grad is None and not real.requires_grad
 
 
@@ -147,7 +144,7 @@ def test_channels_last_images_stay_channels_last():
         return images.sum((1, 2, 3))
 
     last = torch.channels_last
-    GradientPenalty()(critic, real.to(memory_format=last), fake.to(memory_format=last), torch.zeros(BATCH), mix)
+    GradientPenalty()(critic, real.to(memory_format=last), fake.to(memory_format=last), mix)
     assert seen == [True]
 
 
