@@ -14,6 +14,7 @@ from PIL import Image
 from src.evaluate import main
 from src.pixels import to_bytes
 from src.scoring.observation import generated_batches
+from src.scoring.report import short
 from src.training.restore import load_generator
 from tests.conftest import SMALL, TINY, Outcome
 
@@ -167,3 +168,10 @@ def test_a_run_without_checkpoint_says_so(runs, evaluate, tmp_path):
 def test_help_is_the_commented_configuration(evaluate):
     outcome = evaluate("--help")
     assert outcome.status == 0 and "kid_subset: null #" in outcome.out
+
+
+def test_a_long_name_is_shortened_to_what_tells_runs_apart():
+    name = "budget=laptop,experiment=cifar10_dog_factorial,images=50000,seed=1-"
+    one, other = short(f"{name}a26baba0"), short(f"{name}5431a1ea")
+    assert one == "budget=la…1-a26baba0" != other and len(other) == 20
+    assert short("real (test)") == "real (test)"

@@ -14,7 +14,7 @@ from torchvision.utils import make_grid
 
 from src.atomic import write_atomically
 from src.reporting.figures import COLOURS, LIGHT, figure_png
-from src.scoring.report import TITLES, Row, caption, heading, titled
+from src.scoring.report import TITLES, Row, caption, heading, short, titled
 
 
 def save_picture(rows: Sequence[Row], samples: Mapping[str, Tensor], path: Path) -> None:
@@ -32,7 +32,7 @@ def save_picture(rows: Sequence[Row], samples: Mapping[str, Tensor], path: Path)
     )
     for axes, (title, images) in zip(np.atleast_1d(upper.subplots(1, len(samples))), samples.items(), strict=True):
         axes.imshow(make_grid(images[:64], nrow=8, padding=2).permute(1, 2, 0).numpy(), interpolation="nearest")
-        axes.set_title(title, loc="left", fontsize=11, color=LIGHT.text)
+        axes.set_title(short(title), loc="left", fontsize=11, color=LIGHT.text)
         axes.set_axis_off()
     panels = lower.subplots(lines, 4, sharey=True, squeeze=False).flat
     for index, axes in enumerate(panels):
@@ -63,7 +63,7 @@ def _draw_score(axes: Axes, name: str, rows: Sequence[Row]) -> None:
     if values and min(values) > 0 and max(values) > 30 * min(values):
         axes.set_xscale("log")
     axes.set_title(titled(name), loc="left", fontsize=9, color=LIGHT.text)
-    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_yticks(range(len(rows)), [short(row.name) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)
     axes.margins(x=0.2)
     axes.tick_params(colors=LIGHT.text, labelsize=8, length=0)

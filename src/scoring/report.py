@@ -28,6 +28,7 @@ TITLES = {
     "coverage": "Coverage",
     "ssim_diversity": "SSIM diversity",
 }
+SHORT = 20  # characters: three columns fit a terminal
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def as_table(rows: Sequence[Row]) -> Table:
     table = Table(title=heading(passport), title_justify="left")
     table.add_column("score")
     for row in rows:
-        table.add_column(row.name, justify="right")
+        table.add_column(short(row.name), justify="right")
     for name in TITLES:
         if any(name in row.scores for row in rows):
             table.add_row(titled(name), *(_cell(row, name) for row in rows))
@@ -116,6 +117,11 @@ def caption(passport: Passport) -> str:
     """The passport in a line."""
     accuracy = "" if passport.accuracy is None else f" · test accuracy {passport.accuracy:.1%}"
     return f"{passport.data} · {passport.features}{accuracy} · seed {passport.seed}"
+
+
+def short(name: str) -> str:
+    """A run folder's name as a column or an axis bears it: its beginning, and its end, which tells runs apart."""
+    return name if len(name) <= SHORT else f"{name[: SHORT - 11]}…{name[-10:]}"
 
 
 def titled(name: str) -> str:
