@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import sys
@@ -27,7 +28,7 @@ from src.errors import UserError
 from src.release.export import Export, Request
 from src.release.masks import MaskLimits
 from src.reporting.study import write_study
-from src.run_folder import RunFolder
+from src.run_folder import RunFolder, identity
 from src.scoring.passport import Passport
 from src.training.build import build_loggers
 from src.training.job import train
@@ -77,12 +78,14 @@ def study(cfg: DictConfig, settings: StudySettings, common: Sequence[str]) -> Pa
     return page
 
 
-def _settings(cfg: DictConfig, parts: Mapping[str, Sequence[str]]) -> StudySettings:
+def _settings(cfg: DictConfig, parts: Mapping[str, Sequence[str]], common: Sequence[str]) -> StudySettings:
     def values(node: object) -> tuple:
         return tuple(OmegaConf.to_object(node)) if OmegaConf.is_list(node) else (node,)  # type: ignore[arg-type]
 
+    generators = values(cfg.generators)
+    kinds = [("classifier", "classifier"), ("unet", "unet"), *(("generator", g) for g in generators if not is_run(g))]
     return StudySettings(
-        generators=values(cfg.generators),
+        generators=generators,
         generator=tuple(parts["generator"]),
         classifier=tuple(parts["classifier"]),
         per_fraction=cfg.generator_per_fraction,
@@ -92,7 +95,16 @@ def _settings(cfg: DictConfig, parts: Mapping[str, Sequence[str]]) -> StudySetti
         seeds=cfg.seeds,
         unet_images=overrides.check("train", ["model=unet", *parts["unet"]], multirun=False).images,
         unet=tuple(override for override in parts["unet"] if not override.startswith("images=")),
+        recipes={model: _recipe([*common, f"model={model}", *parts[part]]) for part, model in kinds},
     )
+
+
+def _recipe(asked: Sequence[str]) -> str:
+    """A hash of the configuration of a training: so that one that was made by another is not taken for it."""
+    cfg = overrides.check("train", asked, multirun=False)
+    settings = cast(dict[str, Any], OmegaConf.to_container(cfg))
+    del settings["hydra"]
+    return hashlib.sha256(json.dumps(identity(settings), sort_keys=True).encode()).hexdigest()
 
 
 def _generator(
@@ -172,9 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for part, asked_of_it in parts.items():
             defaults = {str(key): f"{key}={value}" for key, value in cfg[part].items()}
             parts[part] = list((defaults | {_key(override): override for override in asked_of_it}).values())
-            model = "pggan" if part == "generator" else part
-            overrides.check("train", [*common, f"model={model}", *parts[part]], multirun=False)
-        study(cfg, _settings(cfg, parts), common)
+        study(cfg, _settings(cfg, parts, common), common)
 
     return run_command(CONFIG, task, arguments)
 

@@ -1,14 +1,14 @@
 """Which trainings a study needs, as overrides of ``python -m src.train``.
 
-A job is named by a hash of what it is asked, and what it builds on is part of that: so repeating a study finds what is
-done, and a change anywhere reaches everything that depends on it.
+A job is named by a hash of what it is asked and of the configuration that completes it, and what it builds on is part
+of that: so repeating a study finds what is done, and a change anywhere reaches everything that depends on it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.downstream.results import MIXED, REAL, REGIMES, SYNTHETIC, SYNTHETIC_THEN_REAL
@@ -49,6 +49,7 @@ class StudySettings:
     seeds: int
     unet_images: int
     unet: tuple[str, ...]  # overrides of their trainings, but for the images shown
+    recipes: Mapping[str, str] = field(default_factory=dict)  # hash of the configuration of a model's trainings
 
     def __post_init__(self) -> None:
         if unknown := [regime for regime in self.regimes if regime not in REGIMES]:
@@ -90,12 +91,12 @@ def generator_job(settings: StudySettings, common: Sequence[str], model: str, fr
         f"training.real_fraction={fraction:g}",
         *settings.generator,
     ]
-    return _job(model if fraction == 1 else f"{model}-{fraction:g}", overrides)
+    return _job(settings, model, model if fraction == 1 else f"{model}-{fraction:g}", overrides)
 
 
 def classifier_job(settings: StudySettings, common: Sequence[str]) -> Job:
     """The training of the classifier that scores generators by."""
-    return _job("classifier", [*common, "model=classifier", *settings.classifier])
+    return _job(settings, "classifier", "classifier", [*common, "model=classifier", *settings.classifier])
 
 
 def unet_jobs(
@@ -160,7 +161,7 @@ def _unet(
         *([f"model.initial='{initial}'"] if initial else []),
         *settings.unet,
     ]
-    return _job(f"{stem}-{fraction:g}-seed{seed}" if fraction else f"{stem}-seed{seed}", overrides)
+    return _job(settings, "unet", f"{stem}-{fraction:g}-seed{seed}" if fraction else f"{stem}-seed{seed}", overrides)
 
 
 def _rarely(images: int) -> list[str]:
@@ -169,6 +170,6 @@ def _rarely(images: int) -> list[str]:
     return [f"every.log={log}", f"every.score={images}", f"every.checkpoint={checkpoint}", "every.keep=null"]
 
 
-def _job(stem: str, overrides: Sequence[str]) -> Job:
-    digest = hashlib.sha256("\n".join(overrides).encode()).hexdigest()[:8]
+def _job(settings: StudySettings, model: str, stem: str, overrides: Sequence[str]) -> Job:
+    digest = hashlib.sha256("\n".join([settings.recipes.get(model, ""), *overrides]).encode()).hexdigest()[:8]
     return Job(f"{stem}-{digest}", tuple(overrides))

@@ -56,6 +56,12 @@ def test_more_seeds_add_jobs_and_change_none():
     assert named(plan()) < named(plan(replace(SETTINGS, seeds=3)))
 
 
+def test_another_configuration_of_a_model_gives_its_jobs_other_names():
+    changed = replace(SETTINGS, recipes={"unet": "changed"})
+    assert not named(plan()) & named(plan(changed))
+    assert generator_job(changed, [], "pggan", 1.0) == generator_job(SETTINGS, [], "pggan", 1.0)
+
+
 def test_other_synthetic_images_reach_every_job_that_uses_them_and_no_other():
     other = {**EXPORTS, ("enhanced", 1.0): Path("synthetic/c")}
     changed = {unet.generator for unet in plan(exports=other) if unet.job.name not in named(plan())}
