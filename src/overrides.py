@@ -89,7 +89,7 @@ def _compose(config_name: str, overrides: Iterable[str]) -> DictConfig:
         raise UserError(
             f"{group}={option}: there is no such {group}; {_nearest(option, problem.options or [])}"
         ) from None
-    except HydraException as problem:
+    except (HydraException, ValueError) as problem:  # the latter where a group is given true or a number
         for override in overrides:
             if message := _unknown_key(config_name, override, overrides):
                 raise UserError(message) from None

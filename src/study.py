@@ -67,7 +67,7 @@ def study(cfg: DictConfig, settings: StudySettings, common: Sequence[str]) -> Pa
         jobs += stage
     results = collect(jobs, folder / "unets", settings.fractions)
     write_atomically(folder / "results.json", to_json(results))
-    scored = _score(generators, settings, common, folder, cfg) if cfg.scores else {}
+    scored = _score(generators, settings, common, folder, cfg) if cfg.score_generators else {}
     answer = analyse(results, {name: scores for name, (scores, _) in scored.items()})
     write_atomically(folder / "study.json", json.dumps(asdict(answer), indent=1))
     runs = StudyRuns(folder, generators, synthetic, jobs, scored)

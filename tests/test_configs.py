@@ -110,3 +110,11 @@ def test_a_long_name_stays_within_what_file_systems_allow_and_apart():
 @pytest.mark.parametrize(("images", "half_life"), [(30_000, 600), (7_800_000, 11_000)])
 def test_the_average_forgets_as_in_the_paper_and_faster_in_a_short_run(compose, images, half_life):
     assert compose("model=pggan", f"images={images}").model.ema.half_life == half_life
+
+
+@pytest.mark.parametrize("name", ["study", "generate"])
+def test_no_setting_of_a_command_bears_the_name_of_a_group_which_would_take_no_value(name):
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    settings = OmegaConf.load(CONF / f"{name}.yaml")
+    chosen = {next(iter(entry)) for entry in settings.get("defaults", []) if OmegaConf.is_dict(entry)}
+    assert not groups & set(settings) - chosen
