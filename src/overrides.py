@@ -33,6 +33,7 @@ def check(config_name: str, asked: Sequence[str], multirun: bool) -> DictConfig:
     """
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = _parse(asked)
+        _check_groups(overrides)
         first = {o.key_or_group: _choices(o)[0] for o in overrides}
         cfg = _compose(config_name, first.values())
         _check_types(config_name, overrides)
@@ -89,11 +90,20 @@ def _compose(config_name: str, overrides: Iterable[str]) -> DictConfig:
         raise UserError(
             f"{group}={option}: there is no such {group}; {_nearest(option, problem.options or [])}"
         ) from None
-    except (HydraException, ValueError) as problem:  # the latter where a group is given true or a number
+    except HydraException as problem:
         for override in overrides:
             if message := _unknown_key(config_name, override, overrides):
                 raise UserError(message) from None
         raise UserError(one_line(problem)) from None
+
+
+def _check_groups(overrides: Iterable[Override]) -> None:
+    """Raise where a group is given true or a number, of which Hydra makes an error of its own."""
+    for override in overrides:
+        value = override.value()
+        if _is_group(override.key_or_group) and (isinstance(value, bool) or _is_number(value)):
+            options = sorted(path.stem for path in (CONF / override.key_or_group).glob("*.yaml"))
+            raise UserError(f"{override.input_line}: choose one of {', '.join(options)}")
 
 
 def _check_types(config_name: str, overrides: Sequence[Override]) -> None:

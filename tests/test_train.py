@@ -261,7 +261,7 @@ def test_tensorboard_is_selectable(run_tiny):
     [
         ("optim.lrr=1", "optim.lrr is not a setting; did you mean optim.lr?"),
         ("model=dgan", "model=dgan: there is no such model; did you mean dcgan?"),
-        ("model=true", "Config group override must be a string or a list. Got bool"),
+        ("logger=true", "logger=true: choose one of csv, tensorboard, wandb"),
         ("modle=dcgan", "modle is not a setting; did you mean model?"),
         ("experiment=cifar10_dog_base", "did you mean cifar10_dog_baseline?"),
         (
