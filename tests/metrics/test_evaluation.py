@@ -185,6 +185,10 @@ def test_intervals_hold_their_score_and_narrow_with_more_images(tmp_path):
         assert set(intervals) == {"am_score", "mode_score", "mode_score_xu2018", "inception_score", "fid", "kid"}
         for name in ("am_score", "mode_score", "fid"):
             assert intervals[name][0] <= scores[name] <= intervals[name][1]
+        subsets = Rules(kid_subset=8, allow_small=True)
+        kid = compute_scores(reference, seen, subsets)["kid"]
+        low, high = compute_intervals(reference, seen, subsets)["kid"]
+        assert low <= kid <= high
         widths[count] = intervals["am_score"][1] - intervals["am_score"][0]
     assert widths[640] < 0.5 * widths[40]
 
