@@ -83,7 +83,8 @@ def _settings(cfg: DictConfig, parts: Mapping[str, Sequence[str]], common: Seque
         return tuple(OmegaConf.to_object(node)) if OmegaConf.is_list(node) else (node,)  # type: ignore[arg-type]
 
     generators = values(cfg.generators)
-    kinds = [("classifier", "classifier"), ("unet", "unet"), *(("generator", g) for g in generators if not is_run(g))]
+    models = [name for name in generators if not is_run(name)] or ["pggan"]  # a typo in generator.… is found either way
+    kinds = [("classifier", "classifier"), ("unet", "unet"), *(("generator", model) for model in models)]
     return StudySettings(
         generators=generators,
         generator=tuple(parts["generator"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -20,7 +21,12 @@ from src.train import compare_sweep, train
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("budget=smoke", "logger=csv", "trainer.threads=1")
+TRAIN = [sys.executable, "-m", "src.train"]
 TINY = (*SMALL, "model.generator.width=0.25", "model.discriminator.width=0.25")  # for the DCGANs
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -97,6 +97,7 @@ def test_a_killed_study_repeats_nothing_that_is_done_and_ends_in_the_numbers_of_
         (["generators=[outputs/none]"], "outputs/none is neither a run folder nor a checkpoint"),
         (["fractions=[0]"], "each must be above 0, which leaves no image"),
         (["seed_count=3"], "seed_count is not a setting"),
+        (["generators=[outputs/none]", "generator.imagse=3"], "imagse is not a setting; did you mean images?"),
         (["unet.imagse=3"], "imagse is not a setting; did you mean images?"),
     ],
 )

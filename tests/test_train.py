@@ -10,24 +10,17 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
-from tests.conftest import ROOT, SMALL, TINY
+from tests.conftest import ROOT, SMALL, TINY, TRAIN, read_json
 
-TRAIN = [sys.executable, "-m", "src.train"]
 COMMAND = [*TRAIN, *TINY, "every.log=32", "every.checkpoint=96"]
-
-
-def read_json(path: Path) -> dict:
-    return json.loads(path.read_text())
 
 
 def metrics(run: Path) -> list[list[str]]:
@@ -187,75 +180,6 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, run_train):
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["images"] == status["images"] > 0
 
 
-def test_a_sweep_runs_every_combination_and_one_failure_stops_no_other(run_tiny):
-    arguments = ("-m", "model=dcgan,dcgan_transposed", "optim.lr=2e-4,-1", "images=128", "name=sweep")
-    outcome = run_tiny(*arguments)
-    assert outcome.status == 2
-    jobs = {p.name: read_json(p / "status.json") for p in Path("outputs/sweep").iterdir() if p.is_dir()}
-    assert len(jobs) == 4
-    for name, status in jobs.items():
-        if "optim.lr=-1" in name:
-            assert status["state"] == "failed" and "optim.lr=-1" in status["reason"]
-            assert f"failed: outputs/sweep/{name}: optim.lr=-1" in outcome.err
-        else:
-            assert status["state"] == "done"
-    page = Path("outputs/sweep/compare.html").read_text()
-    assert "dcgan_transposed" in page and "must be positive" in page
-    assert Path("outputs/sweep/compare.png").stat().st_size > 10_000
-
-    done = next(p for p in Path("outputs/sweep").iterdir() if p.is_dir() and "optim.lr=-1" not in p.name)
-    before = (done / "metrics.csv").stat().st_mtime_ns
-    assert run_tiny(*arguments).err.count("finished already") == 2
-    assert (done / "metrics.csv").stat().st_mtime_ns == before
-
-
-def test_jobs_in_processes_of_their_own_end_in_the_same_page_and_failures(tmp_path):
-    command = [*COMMAND, "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optim.lr=2e-4,-1", "images=64"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, "name=sweep"], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("failed: outputs/sweep/") == 1, done.stderr
-    assert (tmp_path / "outputs/sweep/compare.html").exists()
-
-
-def test_optuna_searches_an_interval_by_a_score_and_is_told_of_failed_jobs(run_tiny):
-    sweep = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "images=64")
-    search = (*sweep, "hydra.sweeper.direction=maximize", "objective=d_real")
-    outcome = run_tiny(*search, "optim.lr=interval(1e-4,1e-3)", "name=search")
-    assert outcome.status == 0, outcome.err
-    reached = [read_json(path)["final"]["d_real"] for path in Path("outputs/search").glob("*/summary.json")]
-    best = yaml.safe_load(Path("outputs/search/optimization_results.yaml").read_text())
-    assert len(reached) == 2 and best["best_value"] == max(reached) > min(reached)
-    assert 1e-4 < best["best_params"]["optim.lr"] < 1e-3
-    assert Path("outputs/search/compare.html").exists()
-
-    outcome = run_tiny(*search, "optim.lr=interval(-2,-1)", "name=hopeless")
-    assert outcome.status == 2 and "Traceback" not in outcome.err
-    assert outcome.err.count("failed: outputs/hopeless/") == 2
-
-
-def test_wandb_gets_the_run_offline_under_an_id_that_stays(run_tiny):
-    run_tiny("name=a", "images=128", "logger=wandb")
-    first = (Path("outputs/a/wandb/id.json")).read_text()
-    assert list(Path("outputs/a/wandb").glob("offline-run-*/*.wandb"))
-    run_tiny("name=a", "images=256", "logger=wandb")
-    assert Path("outputs/a/wandb/id.json").read_text() == first
-
-
-def test_training_goes_on_with_one_warning_where_wandb_fails(run_tiny, monkeypatch):
-    def refuse(**_: object) -> None:
-        raise OSError("no space for W&B")
-
-    monkeypatch.setattr("wandb.init", refuse)
-    outcome = run_tiny("name=a", "images=128", "logger=wandb")
-    assert outcome.status == 0 and outcome.err.count("W&B is off for this run (no space for W&B)") == 1
-    assert read_json(Path("outputs/a/status.json"))["state"] == "done"
-
-
-def test_tensorboard_is_selectable(run_tiny):
-    assert run_tiny("name=a", "images=128", "logger=tensorboard").status == 0
-    assert list(Path("outputs/a").rglob("events.out.tfevents*"))
-
-
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -353,61 +277,3 @@ def test_a_dry_run_prints_every_phase_with_its_hours_and_leaves_nothing(run_trai
     ]
     assert "1,024 images" in outcome.out and "hours on this machine" in outcome.out
     assert not list(Path("outputs").iterdir())
-
-
-@pytest.fixture
-def images(tmp_path):
-    """A user's folder: 40 good images, one cut short and one empty."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(40):
-        Image.fromarray(rng.integers(0, 255, (24, 20), dtype=np.uint8)).save(folder / f"{i:02d}.png")
-    (folder / "cut.png").write_bytes((folder / "00.png").read_bytes()[:200])
-    (folder / "empty.png").touch()
-    return folder
-
-
-@pytest.mark.parametrize(("bad", "other"), [("cut.png", "empty.png"), ("empty.png", "cut.png")])
-def test_a_bad_file_is_named_and_leaves_no_store_behind(run_tiny, images, cache, bad, other):
-    (images / other).unlink()
-    stores = set(cache.rglob("*"))
-    outcome = run_tiny("data=folder", "data.root=images", "name=a")
-    assert outcome.status == 2
-    assert f"images/{bad}" in outcome.error and "data.on_error=skip" in outcome.error
-    assert set(cache.rglob("*")) == stores
-
-
-def test_bad_files_can_be_skipped_and_are_counted(run_tiny, images):
-    outcome = run_tiny("data=folder", "data.root=images", "data.on_error=skip", "batch_size=16", "images=64", "name=a")
-    assert outcome.status == 0, outcome.err
-    assert "2 of 42 images left out" in outcome.err and "padded with black" in outcome.err
-
-
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        ((), "data.root is missing"),
-        (("data.root=nothing-here",), "nothing-here"),
-        (("data.root=empty",), "empty"),
-        (("data.root=images", "data.mask_folders={lesion: masks}"), "data.mask_folders.lesion: there is no folder"),
-    ],
-)
-def test_a_folder_that_cannot_be_used_is_one_line_with_its_remedy(run_tiny, images, overrides, said):
-    (images.parent / "empty").mkdir()
-    outcome = run_tiny("data=folder", *overrides)
-    assert outcome.status == 2 and said in outcome.error and "Traceback" not in outcome.err
-
-
-def test_masks_named_on_the_command_line_are_read_and_a_bad_one_is_one_line(run_tiny):
-    for folder in ("data/images", "data/masks"):
-        Path(folder).mkdir(parents=True)
-        for i in range(8):
-            Image.new("L", (20, 20), i).save(f"{folder}/{i}.png")
-    asked = ("data=folder", "data.root=data", "data.images=images", "data.mask_folders={lesion: masks}", "batch_size=4")
-    assert run_tiny(*asked, "images=16", "name=a").status == 0
-    assert "lesion" in Path("outputs/a/config.yaml").read_text()
-    Image.new("L", (18, 20)).save("data/masks/1.png")
-    assert "is of 18x20 pixels, its image images/1.png of 20x20" in run_tiny(*asked).error
-    Path("data/masks/1.png").unlink()
-    assert "images/1.png has no mask in the folder 'masks'" in run_tiny(*asked).error

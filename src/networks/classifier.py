@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import cast
 
 import torch.nn.functional as F
@@ -10,14 +11,14 @@ from torch import Tensor, nn
 from src.errors import UserError
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, ABC):
     """Images (B, C, H, W) in [-1, 1] → logits (B, classes), by a linear layer on ``features`` (B, feature_count)."""
 
     feature_count: int
     head: nn.Module
 
-    def features(self, images: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor: ...
 
     def logits(self, features: Tensor) -> Tensor:
         """(B, classes) from what ``features`` gave: with both, one pass over the images is enough for either."""

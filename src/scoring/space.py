@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import urllib.error
+from abc import ABC, abstractmethod
 from importlib import import_module
 from pathlib import Path
 
@@ -21,7 +22,7 @@ TRAIN = "train one with python -m src.train model=classifier data=<the same data
 WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"  # torch-fidelity's conversion of the original FID's network
 
 
-class FeatureSpace(nn.Module):
+class FeatureSpace(nn.Module, ABC):
     """Images (B, C, H, W) in [-1, 1] → class probabilities (B, K), or None where there are no classes, and features.
 
     Attributes:
@@ -34,8 +35,8 @@ class FeatureSpace(nn.Module):
     feature_count: int
     classes: tuple[str, ...] = ()
 
-    def forward(self, images: Tensor) -> tuple[Tensor | None, Tensor]:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, images: Tensor) -> tuple[Tensor | None, Tensor]: ...
 
     def digest(self) -> str:
         """sha256 of name and values of all weights."""

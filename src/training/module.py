@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -29,7 +30,7 @@ def seed_noise(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-class ClockedModule(LightningModule):
+class ClockedModule(LightningModule, ABC):
     """Optimizes by hand, on the clock of real images shown.
 
     Args:
@@ -58,9 +59,9 @@ class ClockedModule(LightningModule):
         # Autocast keeps low-precision copies of the weights for as long as its context lasts: now they are stale.
         torch.clear_autocast_cache()
 
+    @abstractmethod
     def networks(self) -> dict[str, nn.Module]:
         """What is trained, by name."""
-        raise NotImplementedError
 
     def parameter_counts(self) -> dict[str, int]:
         return {name: sum(p.numel() for p in network.parameters()) for name, network in self.networks().items()}

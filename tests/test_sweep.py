@@ -1,0 +1,57 @@
+"""Sweeps: every combination, jobs in processes, and a sweeper that searches."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import ROOT, TINY, TRAIN, read_json
+
+
+def test_a_sweep_runs_every_combination_and_one_failure_stops_no_other(run_tiny):
+    arguments = ("-m", "model=dcgan,dcgan_transposed", "optim.lr=2e-4,-1", "images=128", "name=sweep")
+    outcome = run_tiny(*arguments)
+    assert outcome.status == 2
+    jobs = {p.name: read_json(p / "status.json") for p in Path("outputs/sweep").iterdir() if p.is_dir()}
+    assert len(jobs) == 4
+    for name, status in jobs.items():
+        if "optim.lr=-1" in name:
+            assert status["state"] == "failed" and "optim.lr=-1" in status["reason"]
+            assert f"failed: outputs/sweep/{name}: optim.lr=-1" in outcome.err
+        else:
+            assert status["state"] == "done"
+    page = Path("outputs/sweep/compare.html").read_text()
+    assert "dcgan_transposed" in page and "must be positive" in page
+    assert Path("outputs/sweep/compare.png").stat().st_size > 10_000
+
+    done = next(p for p in Path("outputs/sweep").iterdir() if p.is_dir() and "optim.lr=-1" not in p.name)
+    before = (done / "metrics.csv").stat().st_mtime_ns
+    assert run_tiny(*arguments).err.count("finished already") == 2
+    assert (done / "metrics.csv").stat().st_mtime_ns == before
+
+
+def test_jobs_in_processes_of_their_own_end_in_the_same_page_and_failures(tmp_path):
+    command = [*TRAIN, *TINY, "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optim.lr=2e-4,-1", "images=64"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, "name=sweep"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("failed: outputs/sweep/") == 1, done.stderr
+    assert (tmp_path / "outputs/sweep/compare.html").exists()
+
+
+def test_optuna_searches_an_interval_by_a_score_and_is_told_of_failed_jobs(run_tiny):
+    sweep = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "images=64")
+    search = (*sweep, "hydra.sweeper.direction=maximize", "objective=d_real")
+    outcome = run_tiny(*search, "optim.lr=interval(1e-4,1e-3)", "name=search")
+    assert outcome.status == 0, outcome.err
+    reached = [read_json(path)["final"]["d_real"] for path in Path("outputs/search").glob("*/summary.json")]
+    best = yaml.safe_load(Path("outputs/search/optimization_results.yaml").read_text())
+    assert len(reached) == 2 and best["best_value"] == max(reached) > min(reached)
+    assert 1e-4 < best["best_params"]["optim.lr"] < 1e-3
+    assert Path("outputs/search/compare.html").exists()
+
+    outcome = run_tiny(*search, "optim.lr=interval(-2,-1)", "name=hopeless")
+    assert outcome.status == 2 and "Traceback" not in outcome.err
+    assert outcome.err.count("failed: outputs/hopeless/") == 2

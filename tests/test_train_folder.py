@@ -1,0 +1,67 @@
+"""Training on a folder of images: bad files, masks and settings, on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A user's folder: 40 good images, one cut short and one empty."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 255, (24, 20), dtype=np.uint8)).save(folder / f"{i:02d}.png")
+    (folder / "cut.png").write_bytes((folder / "00.png").read_bytes()[:200])
+    (folder / "empty.png").touch()
+    return folder
+
+
+@pytest.mark.parametrize(("bad", "other"), [("cut.png", "empty.png"), ("empty.png", "cut.png")])
+def test_a_bad_file_is_named_and_leaves_no_store_behind(run_tiny, images, cache, bad, other):
+    (images / other).unlink()
+    stores = set(cache.rglob("*"))
+    outcome = run_tiny("data=folder", "data.root=images", "name=a")
+    assert outcome.status == 2
+    assert f"images/{bad}" in outcome.error and "data.on_error=skip" in outcome.error
+    assert set(cache.rglob("*")) == stores
+
+
+def test_bad_files_can_be_skipped_and_are_counted(run_tiny, images):
+    outcome = run_tiny("data=folder", "data.root=images", "data.on_error=skip", "batch_size=16", "images=64", "name=a")
+    assert outcome.status == 0, outcome.err
+    assert "2 of 42 images left out" in outcome.err and "padded with black" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ((), "data.root is missing"),
+        (("data.root=nothing-here",), "nothing-here"),
+        (("data.root=empty",), "empty"),
+        (("data.root=images", "data.mask_folders={lesion: masks}"), "data.mask_folders.lesion: there is no folder"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_one_line_with_its_remedy(run_tiny, images, overrides, said):
+    (images.parent / "empty").mkdir()
+    outcome = run_tiny("data=folder", *overrides)
+    assert outcome.status == 2 and said in outcome.error and "Traceback" not in outcome.err
+
+
+def test_masks_named_on_the_command_line_are_read_and_a_bad_one_is_one_line(run_tiny):
+    for folder in ("data/images", "data/masks"):
+        Path(folder).mkdir(parents=True)
+        for i in range(8):
+            Image.new("L", (20, 20), i).save(f"{folder}/{i}.png")
+    asked = ("data=folder", "data.root=data", "data.images=images", "data.mask_folders={lesion: masks}", "batch_size=4")
+    assert run_tiny(*asked, "images=16", "name=a").status == 0
+    assert "lesion" in Path("outputs/a/config.yaml").read_text()
+    Image.new("L", (18, 20)).save("data/masks/1.png")
+    assert "is of 18x20 pixels, its image images/1.png of 20x20" in run_tiny(*asked).error
+    Path("data/masks/1.png").unlink()
+    assert "images/1.png has no mask in the folder 'masks'" in run_tiny(*asked).error
