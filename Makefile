@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## Answer the question on embedded phantoms: do synthetic images help a U-Net? (under 12 minutes on 2 cores)
 	$(RUN) -m src.study name=demo logger=csv resolution=32 phantoms=400 generator.images=40_000 generator.width=32 \
-		fractions='[0.1,1.0]' seeds=2 unet.images=3_200 classifier.images=8_000 classifier.width=16 synthetic=400
+		fractions='[0.1,1.0]' seeds=3 unet.images=1_600 classifier.images=8_000 classifier.width=16 synthetic=400
 	@echo "Open outputs/demo/study.html"
 
 test: $(READY) ## Run the tests
