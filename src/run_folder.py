@@ -82,9 +82,16 @@ def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] 
 
 def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide what is trained; ``images`` alone says for how long."""
-    kept = {key: value for key, value in settings.items() if key not in FREE_SETTINGS}
+    kept = {key: _without_cache(value) for key, value in settings.items() if key not in FREE_SETTINGS}
     model = kept["model"]
     return {**kept, "model": {**model, "schedule": {k: v for k, v in model["schedule"].items() if k != "total"}}}
+
+
+def _without_cache(settings: Any) -> Any:
+    """Where decoded data are kept changes nothing of them."""
+    if isinstance(settings, Mapping):
+        return {key: _without_cache(value) for key, value in settings.items() if key != "cache"}
+    return settings
 
 
 class RunFolder:

@@ -105,6 +105,12 @@ def test_a_finished_run_is_not_touched_again(run_tiny):
     }
 
 
+def test_a_run_goes_on_where_the_cache_has_moved(run_tiny, tmp_path):
+    run_tiny("name=a", "images=128")
+    outcome = run_tiny("name=a", "images=128", f"paths.cache={tmp_path / 'elsewhere'}")
+    assert outcome.status == 0 and outcome.err.count("finished already") == 1
+
+
 def test_a_finished_run_grows_longer_where_more_images_are_asked(run_tiny):
     run_tiny("name=a", "images=256", "every.log=64")
     run_tiny("name=a", "images=512", "every.log=64", "every.sample=256")
