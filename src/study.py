@@ -6,37 +6,39 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src import overrides
+from src import environment, overrides
 from src.atomic import write_atomically
 from src.cli import run_command, run_job
+from src.data.base import ImageData
 from src.data.joint import sometimes_empty
 from src.downstream.analysis import Study, analyse
-from src.downstream.gather import StudyRuns, collect, study_page
-from src.downstream.jobs import run_jobs
-from src.downstream.judging import Scored, score_generators
-from src.downstream.plan import StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
+from src.downstream.asked import CONFIG, compose, divide, settings_of
+from src.downstream.gather import StudyRuns, collect, of_largest_share, study_page
+from src.downstream.jobs import Launcher, run_jobs
+from src.downstream.judging import score_generators
+from src.downstream.plan import Job, StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
+from src.downstream.preflight import check_data, check_generator, synthetic_count
 from src.downstream.record import record
 from src.downstream.results import to_json
 from src.errors import UserError
-from src.release.export import Export, Request
+from src.release.export import Export, Request, TooFewPass
 from src.release.masks import MaskLimits
 from src.reporting.study import write_study
-from src.run_folder import RunFolder, identity
-from src.scoring.passport import Passport
+from src.run_folder import RunFolder
 from src.training.build import build_loggers
 from src.training.job import train
 from src.training.loggers import finish
-from src.training.restore import TrainedRun, load_data, load_generator
+from src.training.restore import TrainedRun, load_generator
 
-CONFIG = "study"
-PARTS = ("generator", "classifier", "unet")  # kinds of training that have settings of their own
+Generators = dict[tuple[str, float], TrainedRun]  # by name and share of the training cases
 
 
 def train_job(cfg: DictConfig) -> float | None:
@@ -44,120 +46,98 @@ def train_job(cfg: DictConfig) -> float | None:
     return run_job(train, cfg, {})
 
 
-def study(cfg: DictConfig, settings: StudySettings, common: Sequence[str]) -> Path:
-    """Train, export and compare what ``cfg`` (conf/study.yaml) asks for; return the page.
+def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path:
+    """Train, export and compare what ``cfg`` (conf/study.yaml) asks for; return the page."""
+    unet = compose(settings.recipes["unet"])
+    data: ImageData = instantiate(unet.data)
+    data.prepare()
+    check_data(data, settings)
+    count = synthetic_count(cfg.synthetic, data.split("train"), settings)
+    given = _load_given(settings, data)
 
-    Args:
-        common: overrides of every training.
-    """
-    folder = (Path(cfg.outputs) / cfg.name).absolute()
-    holder = RunFolder(folder)
+    folder = Path(cfg.outputs) / cfg.name
+    holder = RunFolder(folder.absolute())
     holder.lock()
     if cfg.force:
         holder.clear()
-    generators = {
-        (generator_name(name), fraction): _generator(name, fraction, settings, common, cfg.launcher, folder)
+
+    def run(jobs: Sequence[Job]) -> None:
+        run_jobs(jobs, folder, launcher, train_job)
+
+    to_train = {
+        (name, fraction): generator_job(settings, name, fraction)
         for name in settings.generators
+        if not is_run(name)
         for fraction in settings.generator_fractions
     }
-    synthetic = {key: _export(run, cfg.synthetic, cfg.reject_masks, folder) for key, run in generators.items()}
+    judge = [classifier_job(settings)] if cfg.score_generators and len(data.description.classes) > 1 else []
+    run([*to_train.values(), *judge])
+    generators = given | {key: load_generator(folder / job.name) for key, job in to_train.items()}
+    for generator in generators.values():
+        generator.module.to(environment.device("cpu" if unet.trainer.accelerator == "cpu" else "auto"))
+    synthetic = {
+        key: _export(generator, key[0], count, data, cfg.reject_masks, folder) for key, generator in generators.items()
+    }
     jobs = []
-    for stage in unet_jobs(settings, common, synthetic, folder / "unets"):
-        run_jobs([unet.job for unet in stage], folder / "unets", cfg.launcher, train_job)
+    for stage in unet_jobs(settings, synthetic, folder):
+        run([unet.job for unet in stage])
         jobs += stage
-    results = collect(jobs, folder / "unets", settings.fractions)
-    write_atomically(folder / "results.json", to_json(results))
-    scored = _score(generators, settings, common, folder, cfg) if cfg.score_generators else {}
-    answer = analyse(results, {name: scores for name, (scores, _) in scored.items()})
-    write_atomically(folder / "study.json", json.dumps(asdict(answer), indent=1))
-    runs = StudyRuns(folder, generators, synthetic, jobs, scored)
-    command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
-    page = write_study(study_page(answer, runs, settings.per_fraction, command), folder)
-    _record(answer, page, holder, cfg, common)
+
+    classifier = folder / judge[0].name if judge else None
+    scored = {}
+    if cfg.score_generators:
+        scored = score_generators(of_largest_share(generators), data, classifier, count, unet.paths.cache)
+    runs = StudyRuns(folder, data, generators, synthetic, jobs, scored)
+    answer, page = _answer(runs, settings, unet.paths.cache)
+    _record(answer, page, holder, cfg, unet.logger)
     print(f"\n{answer.verdict}\nreport: {page}")
     return page
 
 
-def _settings(cfg: DictConfig, parts: Mapping[str, Sequence[str]], common: Sequence[str]) -> StudySettings:
-    def values(node: object) -> tuple:
-        return tuple(OmegaConf.to_object(node)) if OmegaConf.is_list(node) else (node,)  # type: ignore[arg-type]
+def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study, Path]:
+    """What the runs say, and its page; both are also written to the study's folder."""
+    results = collect(runs.jobs, runs.folder)
+    write_atomically(runs.folder / "results.json", to_json(results))
+    scores = {name: scores for name, (scores, _) in runs.scored.items()}
+    models = {name: run.module.name for (name, _), run in runs.generators.items()}
+    answer = analyse(results, scores, models)
+    write_atomically(runs.folder / "study.json", json.dumps(asdict(answer), indent=1))
+    command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
+    return answer, write_study(study_page(answer, runs, settings.per_fraction, cache, command), runs.folder)
 
-    generators = values(cfg.generators)
-    models = [name for name in generators if not is_run(name)] or ["pggan"]  # a typo in generator.… is found either way
-    kinds = [("classifier", "classifier"), ("unet", "unet"), *(("generator", model) for model in models)]
-    return StudySettings(
-        generators=generators,
-        generator=tuple(parts["generator"]),
-        classifier=tuple(parts["classifier"]),
-        per_fraction=cfg.generator_per_fraction,
-        regimes=values(cfg.regimes),
-        ratios=values(cfg.ratios),
-        fractions=tuple(sorted(values(cfg.fractions))),
-        seeds=cfg.seeds,
-        unet_images=overrides.check("train", ["model=unet", *parts["unet"]], multirun=False).images,
-        unet=tuple(override for override in parts["unet"] if not override.startswith("images=")),
-        recipes={model: _recipe([*common, f"model={model}", *parts[part]]) for part, model in kinds},
+
+def _load_given(settings: StudySettings, data: ImageData) -> Generators:
+    """The generators that were trained before."""
+    given = {}
+    for path in filter(is_run, settings.generators):
+        run = load_generator(Path(path))
+        check_generator(path, run, data)
+        given[generator_name(path), 1.0] = run
+    return given
+
+
+def _export(run: TrainedRun, name: str, count: int, data: ImageData, reject: bool, folder: Path) -> Path:
+    """Synthetic images, in a folder that is named by what is in it."""
+    train = data.split("train")
+    request = Request(
+        n=count,
+        size=run.module.schedule.resolution,
+        bits=8 * train.store.images.dtype.itemsize,
+        reject=reject,
+        limits=MaskLimits(may_be_empty=sometimes_empty(train, data.description.masks)),
     )
-
-
-def _recipe(asked: Sequence[str]) -> str:
-    """A hash of the configuration of a training: so that one that was made by another is not taken for it."""
-    cfg = overrides.check("train", asked, multirun=False)
-    settings = cast(dict[str, Any], OmegaConf.to_container(cfg))
-    del settings["hydra"]
-    return hashlib.sha256(json.dumps(identity(settings), sort_keys=True).encode()).hexdigest()
-
-
-def _generator(
-    name: str, fraction: float, settings: StudySettings, common: Sequence[str], launcher: str, folder: Path
-) -> TrainedRun:
-    if is_run(name):
-        run = load_generator(Path(name))
-        if not run.settings.get("with_masks"):
-            raise UserError(f"{name} makes images without masks: train it with with_masks=true")
-        return run
-    job = generator_job(settings, common, name, fraction)
-    run_jobs([job], folder / "generators", launcher, train_job)
-    return load_generator(folder / "generators" / job.name)
-
-
-def _export(run: TrainedRun, n: int, reject: bool, folder: Path) -> Path:
-    data = load_data(run)
-    data.prepare()
-    limits = MaskLimits(may_be_empty=sometimes_empty(data.split("train"), data.description.masks))
-    request = Request(n=n, size=run.module.schedule.resolution, reject=reject, limits=limits)
-    out = folder / "synthetic" / f"{run.folder.resolve().name}-n{n}{'' if reject else '-unchecked'}"
-    print(f"exporting {n} images of {run.folder.name} to {out}")
+    identity = json.dumps(Export(run, request, folder).identity(), sort_keys=True)
+    out = folder / "synthetic" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    print(f"exporting {count} images of {run.folder.name} to {out}")
     try:
         Export(run, request, out).write()
-    except UserError as problem:
+    except TooFewPass as problem:
         raise UserError(f"{problem}; in a study, reject_masks=false keeps them") from problem
     return out
 
 
-def _score(
-    generators: Mapping[tuple[str, float], TrainedRun],
-    settings: StudySettings,
-    common: Sequence[str],
-    folder: Path,
-    cfg: DictConfig,
-) -> dict[str, tuple[dict[str, Scored], Passport]]:
-    """The generators of the largest share of the data, by a classifier where the data have classes."""
-    largest = {name: run for (name, fraction), run in sorted(generators.items())}
-    first = next(iter(largest.values()))
-    data = load_data(first)
-    data.prepare()
-    classifier = None
-    if len(data.description.classes) > 1:
-        job = classifier_job(settings, common)
-        run_jobs([job], folder / "classifier", cfg.launcher, train_job)
-        classifier = folder / "classifier" / job.name
-    return score_generators(largest, data, classifier, cfg.synthetic, first.settings["paths"]["cache"])
-
-
-def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, common: Sequence[str]) -> None:
+def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, loggers: DictConfig) -> None:
     """In the loggers of the trainings, beside theirs."""
-    loggers = overrides.check("train", [*common, "model=unet"], multirun=False).logger
     for logger in loggers.values():
         if "job_type" in logger:
             logger.job_type = "study"
@@ -166,26 +146,11 @@ def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, commo
     finish(run_loggers)
 
 
-def _divide(asked: Sequence[str]) -> tuple[list[str], dict[str, list[str]], list[str]]:
-    """The overrides of the study itself, of its parts (without the part's name), and of every training."""
-    keys = OmegaConf.load(overrides.CONF / f"{CONFIG}.yaml").keys()
-    parts = {part: [o.removeprefix(f"{part}.") for o in asked if o.startswith(f"{part}.")] for part in PARTS}
-    rest = [o for o in asked if not o.startswith(tuple(f"{part}." for part in PARTS))]
-    return [o for o in rest if _key(o) in keys], parts, [o for o in rest if _key(o) not in keys]
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    def task(asked: list[str]) -> None:
-        own, parts, common = _divide(asked)
-        cfg = overrides.check(CONFIG, own, multirun=False)
-        for part, asked_of_it in parts.items():
-            defaults = {str(key): f"{key}={value}" for key, value in cfg[part].items()}
-            parts[part] = list((defaults | {_key(override): override for override in asked_of_it}).values())
-        study(cfg, _settings(cfg, parts, common), common)
+    def task(arguments: list[str]) -> None:
+        asked = divide(arguments)
+        cfg = overrides.check(CONFIG, asked.study, multirun=False)
+        study(cfg, settings_of(cfg, asked), Launcher(cfg.launcher, asked.launcher))
 
     return run_command(CONFIG, task, arguments)
 

@@ -21,15 +21,21 @@ def join_masks(split: Split) -> Split:
     Raises:
         UserError: the data has no masks.
     """
+    require_masks(split)
+    images = split.store.images[split.rows]
+    assert split.store.masks is not None
+    masks = split.store.masks[split.rows].astype(images.dtype) * np.iinfo(images.dtype).max
+    store = Store(np.concatenate([images, masks], 1), split.store.labels[split.rows], None, split.store.meta)
+    return Split(store, np.arange(len(split)))
+
+
+def require_masks(split: Split) -> None:
+    """Raise UserError where ``split`` has no masks."""
     if split.store.masks is None or not split.store.masks.shape[1]:
         raise UserError(
             "with_masks=true needs data with masks: data=phantom, sunnybrook or cvc_clinicdb, "
             "or data=folder with data.mask_folders='{name: folder}'"
         )
-    images = split.store.images[split.rows]
-    masks = split.store.masks[split.rows].astype(images.dtype) * np.iinfo(images.dtype).max
-    store = Store(np.concatenate([images, masks], 1), split.store.labels[split.rows], None, split.store.meta)
-    return Split(store, np.arange(len(split)))
 
 
 def sometimes_empty(split: Split, names: Sequence[str]) -> tuple[str, ...]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from src.data.base import Description
 from src.data.folder import FolderData
-from src.data.store import Split, Store
+from src.data.grouping import read_column
+from src.data.store import UNKNOWN, Split, Store
 from src.errors import UserError
 
 
@@ -62,7 +65,10 @@ def take_fraction(split: Split, fraction: float, seed: int) -> Split:
 
 
 def read_synthetic(folder: str, description: Description, cache: str) -> Split:
-    """All images of a folder that src.generate wrote, with the masks that ``description`` names."""
+    """All images of a folder that src.generate wrote, with the masks that ``description`` names.
+
+    Their classes are those of its manifest, where that has one of ``description``, else ``UNKNOWN``.
+    """
     root = Path(folder)
     if not (root / "images").is_dir():
         raise UserError(f"training.synthetic={folder} has no folder images: give one that src.generate wrote")
@@ -75,9 +81,23 @@ def read_synthetic(folder: str, description: Description, cache: str) -> Split:
         resolution=description.resolution,
         channels=description.channels,
         aspect=description.aspect,
+        window=_window(root),
         splits={"train": 1.0},
     )
-    return data.split("train")
+    split = data.split("train")
+    if len(description.classes) < 2:
+        return split
+    labels = {name: label for label, name in enumerate(description.classes)}
+    named = read_column(root / "manifest.csv", "class", split.store.meta["files"], "training.synthetic")
+    store = replace(split.store, labels=np.array([labels.get(name, UNKNOWN) for name in named]))
+    return replace(split, store=store)
+
+
+def _window(export: Path) -> tuple[int, int] | None:
+    """The whole range for images of 16 bits: they were made in the range of the real ones, stretched already."""
+    card = export / "dataset.json"
+    bits = json.loads(card.read_text()).get("bits") if card.exists() else None
+    return (0, 65535) if bits == 16 else None
 
 
 def concatenate(one: Split, other: Split) -> Split:
@@ -86,7 +106,8 @@ def concatenate(one: Split, other: Split) -> Split:
         [getattr(part.store, name) for part in (one, other)] for name in ("images", "labels", "masks")
     )
     if images[0].dtype != images[1].dtype:
-        raise UserError(f"synthetic images of {images[1].dtype} cannot be mixed with real ones of {images[0].dtype}")
+        bits = 8 * images[0].dtype.itemsize
+        raise UserError(f"the real images have {bits} bits, the synthetic ones do not: export them with bits={bits}")
     store = Store(
         np.concatenate([images[0][one.rows], images[1][other.rows]]),
         np.concatenate([labels[0][one.rows], labels[1][other.rows]]),

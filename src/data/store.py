@@ -17,6 +17,7 @@ from torch import Tensor
 
 CHUNK = 256  # images averaged at once
 FORMAT = 1  # part of every key: raise it when the layout of a store changes
+UNKNOWN = -1  # label of an image whose class is not known
 
 
 class Batch(TypedDict, total=False):
@@ -32,7 +33,7 @@ class Store:
     """Arrays of one data set. ``meta`` is what its builder wrote about it (JSON)."""
 
     images: np.ndarray  # (N, C, H, W) uint8 or uint16
-    labels: np.ndarray  # (N,) int64
+    labels: np.ndarray  # (N,) int64, UNKNOWN where the class is not known
     masks: np.ndarray | None  # (N, K, H, W) uint8, 0 or 1
     meta: Mapping[str, Any]
 

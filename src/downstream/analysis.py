@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +37,12 @@ class Study:
     warnings: tuple[str, ...]
 
 
-def analyse(results: Sequence[JobResult], scores: Scores | None = None) -> Study:
+def analyse(
+    results: Sequence[JobResult], scores: Scores | None = None, models: Mapping[str, str] | None = None
+) -> Study:
     """What the results say, and what the generators' ``scores`` (see ``claims``) add to the sources' claims.
+
+    ``models`` is the model of each generator, by its name.
 
     Arms or seeds still missing are left out of the pairs and named in the warnings. Raises UserError where results
     cannot be compared: none, other test images, the same job twice, a Dice that is no number, a single test case.
@@ -49,7 +53,7 @@ def analyse(results: Sequence[JobResult], scores: Scores | None = None) -> Study
         verdict=_verdict(comparisons),
         arms=tuple(_summaries(table)),
         comparisons=comparisons,
-        claims=tuple(check_claims(comparisons, scores or {})),
+        claims=tuple(check_claims(comparisons, scores or {}, models)),
         warnings=tuple(_warnings(table)),
     )
 

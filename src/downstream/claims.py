@@ -11,10 +11,11 @@ from src.downstream.results import REAL, SYNTHETIC_THEN_REAL, Arm
 
 SUPPORTED, CONTRADICTED, OPEN, NOT_TESTED = "supported", "contradicted", "open", "not tested"
 SOURCE = "Waqas et al., IEEE Access 10 (2022)"
-CLAIMED, RIVAL = "enhanced", "pggan"  # the generators' names in conf/model
+CLAIMED, RIVAL = "enhanced", "pggan"  # models of conf/model
 
-Scores = Mapping[str, Mapping[str, tuple[float, float, float]]]
-"""Generator → score, e.g. "am_score" → value and 95% interval: (value, low, high)."""
+ScoresOfOne = Mapping[str, tuple[float, float, float]]
+"""Score, e.g. "am_score" → value and 95% interval: (value, low, high)."""
+Scores = Mapping[str, ScoresOfOne]  # by generator
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,26 @@ class Claim:
     state: str  # supported, contradicted, open or not tested
 
 
-def check_claims(comparisons: Sequence[Comparison], scores: Scores) -> Iterable[Claim]:
-    """All claims, each at the largest real fraction at which both sides were trained; without them "not tested"."""
+def check_claims(
+    comparisons: Sequence[Comparison], scores: Scores, models: Mapping[str, str] | None = None
+) -> Iterable[Claim]:
+    """All claims, each at the largest real fraction at which both sides were trained; without them "not tested".
+
+    Args:
+        models: what each generator is, by its name; where that is not said, its name says it.
+    """
+    named = {model: name for name, model in reversed(list((models or {}).items()))}  # of several, the first
+    enhanced, pggan = (named.get(model, model) for model in (CLAIMED, RIVAL))
+    arm = Arm(SYNTHETIC_THEN_REAL, enhanced)
     tuned = "A U-Net pre-trained on Enhanced-GAN images and fine-tuned on real ones has a higher Dice than "
-    yield _dice_claim(tuned + "with PGGAN images", comparisons, Arm(SYNTHETIC_THEN_REAL, RIVAL))
-    yield _dice_claim(tuned + "with real images alone", comparisons, Arm(REAL))
-    yield _score_claim("Enhanced-GAN has a lower (better) AM Score than PGGAN", scores, "am_score", better=-1)
-    yield _score_claim("Enhanced-GAN has a higher (better) Mode Score than PGGAN", scores, "mode_score", better=1)
+    yield _dice_claim(tuned + "with PGGAN images", comparisons, arm, Arm(SYNTHETIC_THEN_REAL, pggan))
+    yield _dice_claim(tuned + "with real images alone", comparisons, arm, Arm(REAL))
+    pair = scores.get(enhanced, {}), scores.get(pggan, {})
+    yield _score_claim("Enhanced-GAN has a lower (better) AM Score than PGGAN", *pair, "am_score", better=-1)
+    yield _score_claim("Enhanced-GAN has a higher (better) Mode Score than PGGAN", *pair, "mode_score", better=1)
 
 
-def _dice_claim(claimed: str, comparisons: Sequence[Comparison], rival: Arm) -> Claim:
-    arm = Arm(SYNTHETIC_THEN_REAL, CLAIMED)
+def _dice_claim(claimed: str, comparisons: Sequence[Comparison], arm: Arm, rival: Arm) -> Claim:
     pairs = [comparison for comparison in comparisons if {comparison.arm, comparison.baseline} == {arm, rival}]
     if not pairs:
         return Claim(SOURCE, claimed, "no such pair of arms", None, None, NOT_TESTED)
@@ -50,12 +60,12 @@ def _dice_claim(claimed: str, comparisons: Sequence[Comparison], rival: Arm) -> 
     return Claim(SOURCE, claimed, found, sign * pair.difference, (low, high), _state(low, high))
 
 
-def _score_claim(claimed: str, scores: Scores, key: str, better: int) -> Claim:
-    one, other = scores.get(CLAIMED, {}).get(key), scores.get(RIVAL, {}).get(key)
+def _score_claim(claimed: str, enhanced: ScoresOfOne, pggan: ScoresOfOne, key: str, better: int) -> Claim:
+    one, other = enhanced.get(key), pggan.get(key)
     if not one or not other:
         return Claim(SOURCE, claimed, "no score of both generators", None, None, NOT_TESTED)
     difference, (low, high) = difference_of_scores(one, other)
-    found = f"{one[0]:.3f} against {other[0]:.3f}"
+    found = f"{one[0]:.3f} against {other[0]:.3f}, one training each"
     return Claim(SOURCE, claimed, found, difference, (low, high), _state(*sorted((better * low, better * high))))
 
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
-from src.data.store import Batch, Split
+from src.data.store import UNKNOWN, Batch, Split
+from src.errors import UserError
 
 
 class Classification:
@@ -23,6 +24,14 @@ class Classification:
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
+
+    def check(self, split: Split) -> None:
+        """Raise UserError where the class of an image is not known."""
+        if (split.store.labels[split.rows] == UNKNOWN).any():
+            raise UserError(
+                "training.synthetic does not say which class its images are of: train a generator for each class, "
+                "data.classes=[<class>], and export its images"
+            )
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         return F.cross_entropy(output.float(), batch["label"], label_smoothing=self.label_smoothing)

@@ -6,12 +6,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
 
-from src.data import store
+from src.data.base import ImageData
+from src.data.mix import read_synthetic
 from src.downstream.analysis import Study
 from src.downstream.case_report import PICTURE, TABLE, read_case_table
 from src.downstream.judging import Scored
@@ -19,13 +20,14 @@ from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
 from src.errors import UserError
 from src.pixels import to_unit_range
-from src.release.copies import closest_pairs
+from src.release.copies import closest_pairs, split_features
 from src.release.export import to_pixels
 from src.reporting.study import Copy, Generator, Picture, Split, StudyPage
 from src.run_folder import RunFolder
 from src.scoring.passport import Passport
-from src.training.restore import TrainedRun, load_data
+from src.training.restore import TrainedRun
 
+T = TypeVar("T")
 COPIES = 8  # pairs of a synthetic image and the real one nearest to it, on the page
 
 
@@ -34,25 +36,25 @@ class StudyRuns:
     """Where everything of a study is."""
 
     folder: Path
+    data: ImageData
     generators: Mapping[tuple[str, float], TrainedRun]  # by name and share of the training cases
     synthetic: Mapping[tuple[str, float], Path]  # exported images, likewise
     jobs: Sequence[UnetJob]
     scored: Mapping[str, tuple[Mapping[str, Scored], Passport]]  # the generators of the largest share, by name
 
 
-def collect(jobs: Sequence[UnetJob], folder: Path, fractions: Sequence[float]) -> list[JobResult]:
+def collect(jobs: Sequence[UnetJob], folder: Path) -> list[JobResult]:
     """The test results of all U-Nets whose job stands for one. Raises UserError where a table is missing."""
     results = []
     for unet in jobs:
         if not unet.fractions:  # pre-training only
             continue
         run = folder / unet.job.name
+        table = run / TABLE.format("test")
         try:
-            dice, cases = read_case_table(run / TABLE.format("test"))
+            dice, cases = read_case_table(table)
         except OSError as problem:
-            raise UserError(
-                f"{run / TABLE.format('test')} is missing: the data need a test split, then repeat with force=true"
-            ) from problem
+            raise UserError(f"{table} is missing: delete {run} and repeat the command") from problem
         command = shlex.join(["python", "-m", "src.train", *unet.job.overrides])
         for fraction in unet.fractions:
             results.append(
@@ -61,18 +63,25 @@ def collect(jobs: Sequence[UnetJob], folder: Path, fractions: Sequence[float]) -
     return results
 
 
-def study_page(study: Study, runs: StudyRuns, per_fraction: bool, command: str) -> StudyPage:
-    """The page of a finished study; writes the pictures of the copy search into its folder."""
+def of_largest_share(made: Mapping[tuple[str, float], T]) -> dict[str, T]:
+    """By name of the generator: what was made on the largest share of the training cases."""
+    return {name: made[name, share] for name, share in sorted(made)}
+
+
+def study_page(study: Study, runs: StudyRuns, per_fraction: bool, cache: str, command: str) -> StudyPage:
+    """The page of a finished study; writes the pictures of the copy search into its folder.
+
+    Args:
+        cache: folder of decoded data.
+        command: that repeats the study.
+    """
     first = next(iter(runs.generators.values()))
-    data = load_data(first)
-    data.prepare()
-    largest = {name: run for (name, fraction), run in sorted(runs.generators.items())}
-    exports = {name: path for (name, fraction), path in sorted(runs.synthetic.items())}
+    largest, exports = of_largest_share(runs.generators), of_largest_share(runs.synthetic)
     return StudyPage(
         study=study,
         data=f"{first.settings['data']['name']}, {first.module.schedule.resolution} px",
         splits=[
-            Split(name, len(split), len(set(split.cases_or_files()))) for name, split in data.splits.items()
+            Split(name, len(split), len(set(split.cases_or_files()))) for name, split in runs.data.splits.items()
         ],
         steps=_steps(runs),
         generators=[
@@ -82,7 +91,7 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, command: str) 
         ],
         passports={name: _passport(run, runs.scored.get(name)) for name, run in largest.items()},
         real_overlay=first.folder / "samples" / "real.png",
-        copies=list(_copies(data.split("train"), exports, runs.folder / "copies", first.settings["data"]["channels"])),
+        copies=list(_copies(runs.data, exports, runs.folder / "copies", cache)),
         copies_note="Distance between images shrunk to 16 px a side and normalised; every exported image was compared "
         "with every real training image.",
         predictions=list(_predictions(runs)),
@@ -98,7 +107,7 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, command: str) 
 def _steps(runs: StudyRuns) -> int:
     """Optimisation steps of a U-Net that trains in one go."""
     whole = next(unet for unet in runs.jobs if unet.regime == REAL)
-    settings = RunFolder(runs.folder / "unets" / whole.job.name).settings()
+    settings = RunFolder(runs.folder / whole.job.name).settings()
     return -(-settings["images"] // settings["batch_size"])
 
 
@@ -125,23 +134,19 @@ def _predictions(runs: StudyRuns) -> Iterator[Picture]:
     for unet in runs.jobs:
         if unet.seed == 0 and largest in unet.fractions:
             kind = " · ".join([unet.regime.replace("_", " "), *([unet.generator] if unet.generator else [])])
-            yield Picture(kind, runs.folder / "unets" / unet.job.name / PICTURE.format("test"))
+            yield Picture(kind, runs.folder / unet.job.name / PICTURE.format("test"))
 
 
-def _copies(split: store.Split, exports: Mapping[str, Path], folder: Path, channels: int) -> Iterator[Copy]:
+def _copies(data: ImageData, exports: Mapping[str, Path], folder: Path, cache: str) -> Iterator[Copy]:
     """The synthetic images nearest to a real training image, with pictures of both."""
-    real = split.gather(np.arange(len(split)))["image"][:, :channels]
+    channels, split = data.description.channels, data.split("train")
+    real = split_features(split, channels)
     folder.mkdir(exist_ok=True)
     for name, export in exports.items():
-        files = sorted((export / "images").glob("*.png"))
-        generated = torch.cat([_read(file) for file in files])
-        for rank, (made, original, distance) in enumerate(closest_pairs(generated, real, COPIES // len(exports))):
+        made = read_synthetic(str(export), data.description, cache)
+        pairs = closest_pairs(split_features(made, channels), real, max(1, COPIES // len(exports)))
+        for rank, (generated, original, distance) in enumerate(pairs):
             picture = folder / f"{name}-{rank}-real.png"
-            Image.fromarray(to_pixels(to_unit_range(real[original : original + 1]), 8)[0]).save(picture)
-            yield Copy(files[made], picture, distance)
-
-
-def _read(file: Path) -> torch.Tensor:
-    with Image.open(file) as image:
-        pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
-    return to_unit_range(torch.from_numpy(pixels.copy())[None])
+            pixels = to_pixels(to_unit_range(split.gather(np.array([original]))["image"][:, :channels]), 8)
+            Image.fromarray(pixels[0]).save(picture)
+            yield Copy(export / made.files()[generated], picture, distance)

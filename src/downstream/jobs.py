@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,19 @@ from src.overrides import CONF
 from src.run_folder import RunFolder
 
 
+@dataclass(frozen=True)
+class Launcher:
+    """One of Hydra's, by its name in ``hydra/launcher``, and overrides of its settings: ``hydra.launcher.n_jobs=2``."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+
+
 def is_done(folder: Path) -> bool:
     return folder.is_dir() and RunFolder(folder).status().get("state") == "done"
 
 
-def run_jobs(jobs: Sequence[Job], folder: Path, launcher: str, task: Callable[[DictConfig], Any]) -> None:
+def run_jobs(jobs: Sequence[Job], folder: Path, launcher: Launcher, task: Callable[[DictConfig], Any]) -> None:
     """Run the jobs that are not done, each in ``folder/<name>``; jobs with the same name are one.
 
     Args:
@@ -42,11 +51,12 @@ def run_jobs(jobs: Sequence[Job], folder: Path, launcher: str, task: Callable[[D
             )
 
 
-def _launch(jobs: Sequence[Job], folder: Path, launcher: str, task: Callable[[DictConfig], Any]) -> None:
+def _launch(jobs: Sequence[Job], folder: Path, launcher: Launcher, task: Callable[[DictConfig], Any]) -> None:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        chosen = [f"hydra/launcher={launcher}", f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir='${name}'"]
-        cfg = loader.load_configuration("train", chosen, run_mode=RunMode.MULTIRUN)
+        chosen = [f"hydra/launcher={launcher.name}", *launcher.overrides]
+        place = [f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir='${name}'"]
+        cfg = loader.load_configuration("train", [*chosen, *place], run_mode=RunMode.MULTIRUN)
         plugin = Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(config_loader=loader, callbacks=_no_callbacks()), task_function=task, config=cfg
         )

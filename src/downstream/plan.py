@@ -1,14 +1,14 @@
 """Which trainings a study needs, as overrides of ``python -m src.train``.
 
-A job is named by a hash of what it is asked and of the configuration that completes it, and what it builds on is part
-of that: so repeating a study finds what is done, and a change anywhere reaches everything that depends on it.
+A job is named by a hash of what decides its training: its configuration, its images, and what it builds on. So
+repeating a study finds what is done, wherever it lies by now, and a change reaches everything that depends on it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from src.downstream.results import MIXED, REAL, REGIMES, SYNTHETIC, SYNTHETIC_THEN_REAL
@@ -17,7 +17,7 @@ from src.errors import UserError
 
 @dataclass(frozen=True)
 class Job:
-    """One training: the name of its folder, and its overrides."""
+    """One training: its folder below that of the study, and its overrides."""
 
     name: str
     overrides: tuple[str, ...]
@@ -36,26 +36,37 @@ class UnetJob:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How all trainings of one model are done."""
+
+    overrides: tuple[str, ...]
+    images: int  # shown, in a training that goes in one
+    batch_size: int
+    digest: str  # of the configuration that the overrides compose
+
+
+@dataclass(frozen=True)
 class StudySettings:
     """``conf/study.yaml``, checked. Raises UserError for values out of their range."""
 
     generators: tuple[str, ...]
-    generator: tuple[str, ...]  # overrides of their trainings
-    classifier: tuple[str, ...]  # overrides of its training
     per_fraction: bool
     regimes: tuple[str, ...]
     ratios: tuple[float, ...]
     fractions: tuple[float, ...]
     seeds: int
-    unet_images: int
-    unet: tuple[str, ...]  # overrides of their trainings, but for the images shown
-    recipes: Mapping[str, str] = field(default_factory=dict)  # hash of the configuration of a model's trainings
+    recipes: Mapping[str, Recipe]  # by model: the generators', "classifier" and "unet"
 
     def __post_init__(self) -> None:
         if unknown := [regime for regime in self.regimes if regime not in REGIMES]:
             raise UserError(f"regimes: {unknown[0]} is none of {', '.join(REGIMES)}")
         if not self.generators:
             raise UserError("generators is empty: name models, e.g. generators=[pggan,enhanced], or run folders")
+        names = [generator_name(generator) for generator in self.generators]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UserError(f"generators: two are named {twice[0]}: give the folder of one another name")
+        if self.per_fraction and (runs := [generator for generator in self.generators if is_run(generator)]):
+            raise UserError(f"generator_per_fraction=true trains one for every share, and {runs[0]} is trained already")
         if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
             raise UserError(f"fractions={list(self.fractions)}: each must be above 0, which leaves no image, up to 1")
         if not all(ratio > 0 for ratio in self.ratios):
@@ -72,6 +83,10 @@ class StudySettings:
         """The share on which the generator was trained that a U-Net of ``fraction`` gets its images from."""
         return fraction if self.per_fraction else 1.0
 
+    def case_seed(self, seed: int) -> int:
+        """What the cases of a share are drawn with: for every U-Net anew, unless they are those of a generator."""
+        return 0 if self.per_fraction else seed
+
 
 def is_run(generator: str) -> bool:
     """Whether a generator is named by its run folder."""
@@ -82,56 +97,49 @@ def generator_name(generator: str) -> str:
     return Path(generator).name if is_run(generator) else generator
 
 
-def generator_job(settings: StudySettings, common: Sequence[str], model: str, fraction: float) -> Job:
+def generator_job(settings: StudySettings, model: str, fraction: float) -> Job:
     """The training of ``model`` on a share of the training cases."""
-    overrides = [
-        *common,
-        f"model={model}",
-        "with_masks=true",
-        f"training.real_fraction={fraction:g}",
-        *settings.generator,
-    ]
-    return _job(settings, model, model if fraction == 1 else f"{model}-{fraction:g}", overrides)
+    tag = model if fraction == 1 else f"{model}-{fraction:g}"
+    return _job(f"generators/{tag}", settings.recipes[model], [f"training.real_fraction={fraction:g}"])
 
 
-def classifier_job(settings: StudySettings, common: Sequence[str]) -> Job:
+def classifier_job(settings: StudySettings) -> Job:
     """The training of the classifier that scores generators by."""
-    return _job(settings, "classifier", "classifier", [*common, "model=classifier", *settings.classifier])
+    return _job("classifier/classifier", settings.recipes["classifier"], [])
 
 
 def unet_jobs(
-    settings: StudySettings, common: Sequence[str], synthetic: dict[tuple[str, float], Path], folder: Path
+    settings: StudySettings, synthetic: Mapping[tuple[str, float], Path], folder: Path
 ) -> Iterator[list[UnetJob]]:
     """All U-Nets, in stages: the later ones start with the weights of earlier ones.
 
     Args:
-        synthetic: the exported images by generator's name and share of the training cases it was trained on.
-        folder: where the jobs' run folders are.
+        synthetic: folders of exported images, named by what is in them, by generator's name and share of the training
+            cases it was trained on.
+        folder: that of the study.
     """
+    whole = settings.recipes["unet"].images
     first, second = [], []
     for seed in range(settings.seeds):
         for fraction in settings.fractions:
-            job = _unet(settings, common, "real", seed, fraction, settings.unet_images)
-            first.append(UnetJob(job, REAL, None, 0.0, (fraction,), seed))
+            first.append(UnetJob(_unet(settings, REAL, seed, fraction, whole), REAL, None, 0.0, (fraction,), seed))
         for (name, trained_on), images in synthetic.items():
             served = tuple(f for f in settings.fractions if settings.generator_fraction(f) == trained_on)
             tag = name if trained_on == 1 else f"{name}-{trained_on:g}"
             if SYNTHETIC in settings.regimes:
-                job = _unet(settings, common, f"synthetic-{tag}", seed, 0, settings.unet_images, images)
+                job = _unet(settings, f"synthetic-{tag}", seed, 0, whole, images)
                 first.append(UnetJob(job, SYNTHETIC, name, 0.0, served, seed))
             if MIXED in settings.regimes:
                 for ratio in settings.ratios:
                     for fraction in served:
-                        stem = f"mixed-{ratio:g}-{tag}"
-                        job = _unet(settings, common, stem, seed, fraction, settings.unet_images, images, ratio)
+                        job = _unet(settings, f"mixed-{ratio:g}-{tag}", seed, fraction, whole, images, ratio)
                         first.append(UnetJob(job, MIXED, name, ratio, (fraction,), seed))
             if SYNTHETIC_THEN_REAL in settings.regimes:
-                half = settings.unet_images // 2
-                before = _unet(settings, common, f"pretrain-{tag}", seed, 0, half, images)
+                half = whole // 2
+                before = _unet(settings, f"pretrain-{tag}", seed, 0, half, images)
                 first.append(UnetJob(before, "", name, 0.0, (), seed))
                 for fraction in served:
-                    stem = f"finetune-{tag}"
-                    job = _unet(settings, common, stem, seed, fraction, half, initial=folder / before.name)
+                    job = _unet(settings, f"finetune-{tag}", seed, fraction, half, initial=folder / before.name)
                     second.append(UnetJob(job, SYNTHETIC_THEN_REAL, name, 0.0, (fraction,), seed))
     yield first
     yield second
@@ -139,7 +147,6 @@ def unet_jobs(
 
 def _unet(
     settings: StudySettings,
-    common: Sequence[str],
     stem: str,
     seed: int,
     fraction: float,
@@ -148,20 +155,16 @@ def _unet(
     ratio: float | None = None,
     initial: Path | None = None,
 ) -> Job:
-    overrides = [
-        *common,
-        "model=unet",
+    decisive = [
         f"images={images}",
         f"seed={seed}",
-        f"training.seed={seed}",
+        f"training.seed={settings.case_seed(seed)}",
         f"training.real_fraction={fraction:g}",
-        *_rarely(images),
-        *([f"training.synthetic='{synthetic}'"] if synthetic else []),
         *([f"training.ratio={ratio:g}"] if ratio is not None else []),
-        *([f"model.initial='{initial}'"] if initial else []),
-        *settings.unet,
     ]
-    return _job(settings, "unet", f"{stem}-{fraction:g}-seed{seed}" if fraction else f"{stem}-seed{seed}", overrides)
+    sources = {key: path for key, path in (("training.synthetic", synthetic), ("model.initial", initial)) if path}
+    stem = f"unets/{stem}-{fraction:g}-seed{seed}" if fraction else f"unets/{stem}-seed{seed}"
+    return _job(stem, settings.recipes["unet"], decisive, sources, _rarely(images))
 
 
 def _rarely(images: int) -> list[str]:
@@ -170,6 +173,22 @@ def _rarely(images: int) -> list[str]:
     return [f"every.log={log}", f"every.score={images}", f"every.checkpoint={checkpoint}", "every.keep=null"]
 
 
-def _job(settings: StudySettings, model: str, stem: str, overrides: Sequence[str]) -> Job:
-    digest = hashlib.sha256("\n".join([settings.recipes.get(model, ""), *overrides]).encode()).hexdigest()[:8]
-    return Job(f"{stem}-{digest}", tuple(overrides))
+def _job(
+    stem: str,
+    recipe: Recipe,
+    decisive: Sequence[str],
+    sources: Mapping[str, Path] | None = None,
+    defaults: Sequence[str] = (),
+) -> Job:
+    """A job of ``recipe``.
+
+    Args:
+        decisive: overrides that decide what is trained.
+        sources: settings that are folders; their names stand for their content, wherever they lie.
+        defaults: overrides that decide nothing, unless the recipe has others.
+    """
+    sources = sources or {}
+    decides = [recipe.digest, *decisive, *(f"{key}={path.name}" for key, path in sources.items())]
+    digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:8]
+    places = [f"{key}='{path}'" for key, path in sources.items()]
+    return Job(f"{stem}-{digest}", (*defaults, *recipe.overrides, *decisive, *places))

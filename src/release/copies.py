@@ -49,7 +49,7 @@ def nearest(generated: Tensor, real: Tensor, chunk: int = CHUNK) -> tuple[Tensor
 
 def closest_pairs(generated: Tensor, real: Tensor, count: int) -> list[tuple[int, int, float]]:
     """The ``count`` generated images that are nearest to a real one: (generated index, real index, distance), nearest
-    first. Both are images as ``features`` takes them, without mask channels."""
-    index, distance = nearest(features(generated), features(real))
+    first. Both are ``features``."""
+    index, distance = nearest(generated, real)
     order = distance.argsort(stable=True)[:count].tolist()
     return [(i, int(index[i]), float(distance[i])) for i in order]

@@ -71,6 +71,10 @@ class Request:
             raise UserError(f"copies.min_distance={self.min_distance} must be a number, or null not to look")
 
 
+class TooFewPass(UserError):
+    """Of the images that were made, too few pass the checks."""
+
+
 class Export:
     """One data set in ``folder``; real ``features`` are those of ``copies.split_features``, for ``min_distance``."""
 
@@ -106,7 +110,7 @@ class Export:
                 images pass the checks; the generator's values are not finite.
         """
         with self.folder.locked():
-            self.folder.claim(self._identity(), force)
+            self.folder.claim(self.identity(), force)
             if self.folder.card().get("complete"):
                 return False
             self.folder.write_card(self._card())
@@ -130,7 +134,7 @@ class Export:
                 break
             if index >= MOST_DRAWS * self.request.n:
                 reasons = Counter(row["reason"] for row in rejected.rows()).most_common()
-                raise UserError(
+                raise TooFewPass(
                     f"only {done} of {index} images pass the checks, n={self.request.n} are wanted "
                     f"({', '.join(f'{reason} {count}' for reason, count in reasons)}): train longer, loosen "
                     "masks.… or copies.… (conf/generate.yaml), or keep bad masks with masks.reject=false"
@@ -183,8 +187,8 @@ class Export:
         facts = {"Generator": generator, "Seed": str(self.request.seed)}
         return facts if index is None else {**facts, "Index": str(index)}
 
-    def _identity(self) -> dict[str, Any]:
-        """What two visits to a folder must agree on."""
+    def identity(self) -> dict[str, Any]:
+        """What two visits to a folder must agree on, and what decides every byte of it."""
         run = self.run
         return {
             **asdict(self.request),
@@ -198,13 +202,14 @@ class Export:
                 "data": run.settings["data"].get("name"),
                 "checkpoint": run.checkpoint.name,
                 "images_shown": run.module.clock.images,
+                "weights": run.digest(),
                 "ema": run.module.ema is not None,
             },
         }
 
     def _card(self) -> dict[str, Any]:
         versions = {"torch": torch.__version__, "pillow": PIL.__version__, "git": git_state()}
-        return {"notice": NOTICE, "complete": False, **self._identity(), "software": SOFTWARE, "versions": versions}
+        return {"notice": NOTICE, "complete": False, **self.identity(), "software": SOFTWARE, "versions": versions}
 
     def _write_preview(self) -> None:
         rows = Journal(self.path / "manifest.csv", ()).rows()[:PREVIEW]

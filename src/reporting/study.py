@@ -134,6 +134,7 @@ def _protocol(page: StudyPage) -> list[str]:
         f"{page.data}: {splits}.",
         f"Every U-Net trains for {count(page.steps)} optimisation steps, with {seeds} seed{'s' * (seeds != 1)} an arm, "
         f"and is tested on the same {tested}.",
+        "Each generator was trained once: how far another training of it would lead is in none of the intervals.",
     ]
 
 

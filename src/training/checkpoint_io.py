@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,15 @@ def load_weights(network: nn.Module, path: Path, prefixes: Sequence[str]) -> Non
     weights = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
     check_architecture(network.state_dict(), weights, f"checkpoint {path}")
     network.load_state_dict(weights)
+
+
+def weights_digest(network: nn.Module) -> str:
+    """sha256 of name and values of all weights."""
+    total = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        total.update(name.encode())
+        total.update(value.cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def check_architecture(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str) -> None:

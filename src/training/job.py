@@ -52,6 +52,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         return None
 
     module = build_module(cfg)
+    module.check(split)
     stream = BatchStream(
         split, module.schedule, cfg.images, cfg.seed, module.clock, processes.rank(), cfg.trainer.devices
     )

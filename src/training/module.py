@@ -12,6 +12,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from src.clock import Clock
+from src.data.store import Split
 from src.training.checkpoint_io import check_architecture
 from src.training.meter import Meter
 from src.training.schedule import Schedule
@@ -62,6 +63,9 @@ class ClockedModule(LightningModule, ABC):
     @abstractmethod
     def networks(self) -> dict[str, nn.Module]:
         """What is trained, by name."""
+
+    def check(self, split: Split) -> None:
+        """Raise UserError where the images of ``split`` lack what is learned of them."""
 
     def parameter_counts(self) -> dict[str, int]:
         return {name: sum(p.numel() for p in network.parameters()) for name, network in self.networks().items()}

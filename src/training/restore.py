@@ -17,7 +17,7 @@ from src.data.base import ImageData
 from src.errors import UserError, one_line
 from src.run_folder import RunFolder
 from src.training.adversarial import AdversarialModule
-from src.training.checkpoint_io import find_checkpoint, load_weights, read_checkpoint
+from src.training.checkpoint_io import find_checkpoint, load_weights, read_checkpoint, weights_digest
 from src.training.supervised import SupervisedModule
 
 # What a config.yaml may name: classes of these packages, and functions only where all of them just make something.
@@ -31,6 +31,10 @@ class TrainedRun:
     settings: dict[str, Any]  # of config.yaml, resolved
     module: Any  # AdversarialModule or SupervisedModule: on the CPU, in evaluation mode, its clock at the checkpoint's
     checkpoint: Path
+
+    def digest(self) -> str:
+        """sha256 of name and values of all weights."""
+        return weights_digest(self.module)
 
 
 def load_run(path: Path) -> TrainedRun:

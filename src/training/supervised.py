@@ -25,6 +25,10 @@ Augmentation = Callable[[Tensor, Batch], tuple[Tensor, Batch]]
 class Task(Protocol):
     """What is learned. Implemented in ``src.downstream``."""
 
+    def check(self, split: Split) -> None:
+        """Raise UserError where the images of ``split`` lack what is learned of them."""
+        ...
+
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """A scalar, in float32, from the network's output for a batch."""
         ...
@@ -74,6 +78,9 @@ class SupervisedModule(ClockedModule):
 
     def networks(self) -> dict[str, nn.Module]:
         return {"network": self.network}
+
+    def check(self, split: Split) -> None:
+        self.task.check(split)
 
     @property
     def evaluated(self) -> nn.Module:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from src.data.base import Description
-from src.data.mix import concatenate, take_fraction, training_images
+from src.data.mix import concatenate, read_synthetic, take_fraction, training_images
 from src.data.store import Split, Store
+from src.downstream.classification import Classification
 from src.errors import UserError
 
 DESCRIPTION = Description(1, 8, (), ("cavity",))
@@ -68,6 +71,28 @@ def test_what_cannot_be_mixed_is_one_clear_line(tmp_path, synthetic, fraction, r
         mixed(split_of(4, 1), tmp_path, fraction, synthetic, ratio)
 
 
+@pytest.mark.parametrize(("written", "label"), [("sick", 1), ("", -1)])
+def test_synthetic_images_have_the_class_of_their_manifest_or_none(tmp_path, synthetic, written, label):
+    rows = [f"images/{i:06d}.png,0,{i},{written},true" for i in range(6)]
+    manifest = tmp_path / "export" / "manifest.csv"
+    manifest.write_text("\n".join(["file,seed,index,class,masks_ok", *rows]))
+    description = Description(1, 8, ("healthy", "sick"), ("cavity",))
+    found = training_images(split_of(4, 1), description, 1.0, synthetic, None, 0, str(tmp_path / "cache"))
+    assert found.gather(np.arange(10))["label"].tolist() == [0] * 4 + [label] * 6
+    with nullcontext() if written else pytest.raises(UserError, match="does not say which class its images are of"):
+        Classification().check(found)
+
+
+def test_synthetic_images_of_16_bits_keep_their_values(tmp_path):
+    folder = tmp_path / "export" / "images"
+    folder.mkdir(parents=True)
+    for i in range(4):
+        Image.fromarray(np.full((8, 8), 1000 * (i + 1), np.uint16)).save(folder / f"{i}.png")
+    (tmp_path / "export" / "dataset.json").write_text('{"bits": 16}')
+    split = read_synthetic(str(tmp_path / "export"), Description(1, 8, (), ()), str(tmp_path / "cache"))
+    assert split.gather(np.arange(4))["image"][:, 0, 0, 0].tolist() == [1000, 2000, 3000, 4000]
+
+
 def test_no_image_at_all_is_refused(tmp_path):
     with pytest.raises(UserError, match="leaves no image"):
         mixed(split_of(4, 1), tmp_path, 0, None)
@@ -80,5 +105,5 @@ def test_a_folder_that_src_generate_did_not_write_is_refused(tmp_path):
 
 def test_images_of_unlike_depth_are_not_mixed():
     deep = Store(np.zeros((1, 1, 8, 8), np.uint16), np.zeros(1, int), np.zeros((1, 1, 8, 8), np.uint8), {})
-    with pytest.raises(UserError, match="uint16 cannot be mixed with real ones of uint8"):
+    with pytest.raises(UserError, match=r"the real images have 8 bits, .* export them with bits=8"):
         concatenate(split_of(1, 1), Split(deep, np.arange(1)))

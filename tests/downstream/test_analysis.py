@@ -119,6 +119,13 @@ def test_claims_are_judged_whatever_the_order_of_generators(order):
     assert study.claims[0].difference == pytest.approx(-0.03, abs=0.005)
 
 
+def test_generators_of_any_name_are_judged_as_the_models_they_are():
+    arms = [*jobs(TUNED, "my-old-run", 0.05), *jobs(TUNED, "enhanced", 0.02)]
+    scores = {"my-old-run": {"am_score": (0.5, 0.45, 0.55)}, "enhanced": {"am_score": (0.8, 0.75, 0.85)}}
+    study = analyse([*jobs("real"), *arms], scores, {"my-old-run": "enhanced", "enhanced": "pggan"})
+    assert claims_of(study)[:3] == ["supported", "supported", "supported"]
+
+
 def test_a_claim_without_evidence_either_way_is_open():
     study = analyse([*jobs("real"), *jobs(TUNED, "enhanced")])
     assert claims_of(study)[:2] == ["not tested", "open"]

@@ -5,28 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from src.downstream.plan import StudySettings, generator_job, unet_jobs
+from src.downstream.plan import Recipe, StudySettings, generator_job, unet_jobs
 from src.downstream.results import MIXED, REAL, SYNTHETIC, SYNTHETIC_THEN_REAL
 from src.errors import UserError
 
+UNET = Recipe(("data=phantom", "model=unet", "batch_size=16"), images=1000, batch_size=16, digest="as it is")
 SETTINGS = StudySettings(
     generators=("pggan", "enhanced"),
-    generator=("images=60_000",),
-    classifier=(),
     per_fraction=False,
     regimes=(REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, MIXED),
     ratios=(1.0,),
     fractions=(0.1, 1.0),
     seeds=2,
-    unet_images=1000,
-    unet=("batch_size=16",),
+    recipes={"unet": UNET, "pggan": Recipe(("with_masks=true",), 60_000, 16, "as it is")},
 )
 EXPORTS = {("pggan", 1.0): Path("synthetic/a"), ("enhanced", 1.0): Path("synthetic/b")}
-FOLDER = Path("unets")
+FOLDER = Path("study")
 
 
 def plan(settings: StudySettings = SETTINGS, exports: dict[tuple[str, float], Path] = EXPORTS):
-    first, second = unet_jobs(settings, ["data=phantom"], exports, FOLDER)
+    first, second = unet_jobs(settings, exports, FOLDER)
     return [*first, *second]
 
 
@@ -45,7 +43,7 @@ def test_every_regime_shows_as_many_images_and_fine_tuning_starts_with_its_own_p
     for unet in plan():
         initial = [o for o in unet.job.overrides if o.startswith("model.initial=")]
         if unet.regime == SYNTHETIC_THEN_REAL:
-            before = initial[0].split("unets/")[1].rstrip("'")
+            before = initial[0].split("study/")[1].rstrip("'")
             assert shown[before] == shown[unet.job.name] == "images=500"
             assert f"seed{unet.seed}" in before and str(unet.generator) in before
         elif unet.regime:
@@ -57,9 +55,18 @@ def test_more_seeds_add_jobs_and_change_none():
 
 
 def test_another_configuration_of_a_model_gives_its_jobs_other_names():
-    changed = replace(SETTINGS, recipes={"unet": "changed"})
+    changed = replace(SETTINGS, recipes={**SETTINGS.recipes, "unet": replace(UNET, digest="changed")})
     assert not named(plan()) & named(plan(changed))
-    assert generator_job(changed, [], "pggan", 1.0) == generator_job(SETTINGS, [], "pggan", 1.0)
+    assert generator_job(changed, "pggan", 1.0) == generator_job(SETTINGS, "pggan", 1.0)
+
+
+def test_a_study_that_was_moved_or_logs_elsewhere_repeats_nothing():
+    elsewhere = replace(UNET, overrides=(*UNET.overrides, "logger=csv"))
+    moved = {key: Path("/elsewhere") / path for key, path in EXPORTS.items()}
+    settings = replace(SETTINGS, recipes={**SETTINGS.recipes, "unet": elsewhere})
+    jobs = [unet.job for stage in unet_jobs(settings, moved, Path("/elsewhere")) for unet in stage]
+    assert {job.name for job in jobs} == named(plan())
+    assert all("logger=csv" in job.overrides for job in jobs)
 
 
 def test_other_synthetic_images_reach_every_job_that_uses_them_and_no_other():
@@ -77,8 +84,17 @@ def test_a_generator_per_fraction_serves_the_unets_of_its_fraction_alone():
         if unet.regime in (SYNTHETIC, MIXED):
             (fraction,) = unet.fractions
             assert f"training.synthetic='synthetic/{fraction}'" in unet.job.overrides
-    job = generator_job(settings, [], "pggan", 0.1)
-    assert "training.real_fraction=0.1" in job.overrides and "with_masks=true" in job.overrides
+    job = generator_job(settings, "pggan", 0.1)
+    assert job.overrides == ("with_masks=true", "training.real_fraction=0.1")
+
+
+def test_a_generator_per_fraction_saw_the_very_cases_of_its_unets_and_else_every_seed_draws_its_own():
+    settings = replace(SETTINGS, per_fraction=True, generators=("pggan",))
+    exports = {("pggan", fraction): Path(f"synthetic/{fraction}") for fraction in settings.generator_fractions}
+    seeds = {o for unet in plan(settings, exports) for o in unet.job.overrides if o.startswith("training.seed=")}
+    assert seeds == {"training.seed=0"}  # the default, with which the generators are trained
+    drawn = {(unet.seed, o) for unet in plan() for o in unet.job.overrides if o.startswith("training.seed=")}
+    assert drawn == {(0, "training.seed=0"), (1, "training.seed=1")}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +103,8 @@ def test_a_generator_per_fraction_serves_the_unets_of_its_fraction_alone():
         ({"fractions": (0.0, 1.0)}, "each must be above 0, which leaves no image"),
         ({"regimes": ("fake",)}, "regimes: fake is none of real, synthetic"),
         ({"generators": ()}, "generators is empty"),
+        ({"generators": ("a/gan", "b/gan")}, "two are named gan: give the folder of one another name"),
+        ({"generators": ("a/gan",), "per_fraction": True}, "trains one for every share, and a/gan is trained already"),
         ({"ratios": (-1.0,)}, "each must be above 0"),
         ({"seeds": 0}, "seeds=0 must be at least 1"),
     ],

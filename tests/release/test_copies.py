@@ -18,7 +18,7 @@ def test_a_copy_is_found_through_noise_and_another_brightness_and_nothing_else_i
     noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(1))
     unlike = torch.rand(8, 1, 32, 32, generator=torch.Generator().manual_seed(2))
     generated = torch.cat([unlike, real[[7]] * 0.5 + 0.3 + 0.01 * noise[[7]]])
-    pairs = closest_pairs(generated, real, 3)
+    pairs = closest_pairs(features(generated), features(real), 3)
     assert pairs[0][:2] == (8, 7) and pairs[0][2] < 0.1 < 0.5 < pairs[1][2] <= pairs[2][2]
 
 

@@ -1,0 +1,106 @@
+"""What the command line of a study asks for: of the study, of each kind of training, and of what launches them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from src import overrides
+from src.downstream.plan import Recipe, StudySettings, is_run
+from src.errors import UserError
+from src.run_folder import identity
+
+CONFIG = "study"
+GENERATOR, CLASSIFIER, UNET = "generator", "classifier", "unet"  # kinds of training that have settings of their own
+SET_BY_STUDY = ("model", "seed", "with_masks", "model.initial")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Overrides by what they are for; those of a kind of training are without their prefix."""
+
+    study: tuple[str, ...]
+    kinds: Mapping[str, tuple[str, ...]]
+    every_training: tuple[str, ...]
+    launcher: tuple[str, ...]
+
+
+def divide(arguments: Sequence[str]) -> Asked:
+    """Raises UserError where a setting is asked for that a study chooses itself."""
+    own = OmegaConf.load(overrides.CONF / f"{CONFIG}.yaml").keys()
+    kinds: dict[str, list[str]] = {GENERATOR: [], CLASSIFIER: [], UNET: []}
+    study, every_training, launcher = [], [], []
+    for argument in arguments:
+        kind, _, rest = argument.partition(".")
+        if kind in kinds:
+            kinds[kind].append(rest)
+        elif argument.startswith("hydra.launcher."):
+            launcher.append(argument)
+        elif _key(argument) in own:
+            study.append(argument)
+        else:
+            every_training.append(argument)
+    for kind, given in (("", every_training), *kinds.items()):
+        for override in given:
+            _check_free(override, kind)
+    return Asked(
+        tuple(study), {kind: tuple(given) for kind, given in kinds.items()}, tuple(every_training), tuple(launcher)
+    )
+
+
+def _check_free(override: str, kind: str) -> None:
+    key = _key(override)
+    if key == "seed" and kind in (GENERATOR, CLASSIFIER):
+        return
+    if key in SET_BY_STUDY or key.startswith("training."):
+        way_out = "generator.seed and seeds are yours to set" if key == "seed" else "see python -m src.study --help"
+        raise UserError(f"{f'{kind}.' if kind else ''}{override}: a study sets {key} itself; {way_out}")
+
+
+def settings_of(cfg: DictConfig, asked: Asked) -> StudySettings:
+    """What ``cfg`` (conf/study.yaml) and the overrides say together."""
+    generators = _values(cfg.generators)
+    models = [name for name in generators if not is_run(name)] or ["pggan"]  # a typo in generator.… is found either way
+    return StudySettings(
+        generators=generators,
+        per_fraction=cfg.generator_per_fraction,
+        regimes=_values(cfg.regimes),
+        ratios=_values(cfg.ratios),
+        fractions=tuple(sorted(_values(cfg.fractions))),
+        seeds=cfg.seeds,
+        recipes={
+            CLASSIFIER: _recipe(cfg, asked, CLASSIFIER, "model=classifier"),
+            UNET: _recipe(cfg, asked, UNET, "model=unet"),
+            **{model: _recipe(cfg, asked, GENERATOR, f"model={model}", "with_masks=true") for model in models},
+        },
+    )
+
+
+def compose(recipe: Recipe) -> DictConfig:
+    """The configuration of a training."""
+    return overrides.check("train", recipe.overrides, multirun=False)
+
+
+def _recipe(cfg: DictConfig, asked: Asked, kind: str, *chosen: str) -> Recipe:
+    """The more particular of several values of one setting counts: a kind's, else that of all, else the default's."""
+    general = {_key(override) for override in asked.every_training}
+    defaults = [f"{key}={value}" for key, value in cfg[kind].items() if key not in general]
+    given = (*chosen, *asked.every_training, *defaults, *asked.kinds[kind])
+    composed = overrides.check("train", given, multirun=False)
+    settings = cast(dict[str, Any], OmegaConf.to_container(composed))
+    del settings["hydra"]
+    digest = hashlib.sha256(json.dumps(identity(settings), sort_keys=True).encode()).hexdigest()
+    return Recipe(given, composed.images, composed.batch_size, digest)
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _values(node: object) -> tuple:
+    return tuple(OmegaConf.to_object(node)) if OmegaConf.is_list(node) else (node,)  # type: ignore[arg-type]

@@ -1,0 +1,88 @@
+"""What would fail or mislead at the end of a study, found before its first training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from src.data.base import ImageData
+from src.data.joint import require_masks
+from src.data.mix import take_fraction
+from src.data.store import Split
+from src.downstream.plan import StudySettings
+from src.downstream.results import MIXED
+from src.errors import UserError
+from src.training.restore import TrainedRun, load_data
+
+SYNTHETIC = 1_000  # images of each generator, unless more are needed
+
+
+def check_data(data: ImageData, settings: StudySettings) -> None:
+    """Raise UserError where ``data``, which is prepared, cannot answer what ``settings`` ask."""
+    train = data.split("train")
+    require_masks(train)
+    if train.store.images.dtype == np.uint16 and data.description.channels > 1:
+        raise UserError("colour images of 16 bits cannot be exported: convert them to 8 bits, or say data.channels=1")
+    cases = set(data.splits["test"].cases_or_files()) if "test" in data.splits else set()
+    if len(cases) < 2:
+        raise UserError(
+            f"the test split has {len(cases)} case{'s' * (len(cases) != 1)}, and an interval needs two: give it more, "
+            "e.g. data.splits='{train: 0.6, val: 0.1, test: 0.3}', or check data.group"
+        )
+    batch_size = settings.recipes["unet"].batch_size
+    for fraction in settings.fractions:
+        if (least := min(_images_of(fraction, train, settings))) < batch_size:
+            raise UserError(
+                f"fractions: {fraction:g} of the training cases are {least} images, fewer than unet.batch_size="
+                f"{batch_size}: leave it out of fractions, or lower unet.batch_size"
+            )
+
+
+def synthetic_count(asked: int | None, train: Split, settings: StudySettings) -> int:
+    """How many images each generator exports.
+
+    Raises:
+        UserError: ``asked`` is fewer than the largest ratio takes.
+    """
+    most = max((count for fraction in settings.fractions for count in _images_of(fraction, train, settings)), default=0)
+    ratio = max(settings.ratios, default=0.0) if MIXED in settings.regimes else 0.0
+    needed = round(ratio * most)
+    if asked is None:
+        return max(SYNTHETIC, needed)
+    if asked < needed:
+        raise UserError(
+            f"synthetic={asked}: ratios={list(settings.ratios)} take {needed} synthetic images with {most} real ones: "
+            "raise synthetic, or lower ratios"
+        )
+    return asked
+
+
+def _images_of(fraction: float, train: Split, settings: StudySettings) -> Iterable[int]:
+    """Images of a share of the cases, for every seed."""
+    return [len(take_fraction(train, fraction, settings.case_seed(seed))) for seed in range(settings.seeds)]
+
+
+def check_generator(name: str, run: TrainedRun, data: ImageData) -> None:
+    """Raise UserError where images of ``run``, trained elsewhere, do not fit ``data`` or know its test images."""
+    if not run.settings.get("with_masks"):
+        raise UserError(f"{name} makes images without masks: train it with with_masks=true")
+    description, own = data.description, run.settings["data"]
+    for key, wanted in description.as_config().items():
+        if key != "classes" and own.get(key, wanted) != wanted:
+            raise UserError(f"{name} makes images of {key}={own[key]}, the study has {key}={wanted}: train one for it")
+    learned_from = load_data(run)
+    learned_from.prepare()
+    seen = set(_digests(learned_from.split("train")))
+    test = _digests(data.split("test"))
+    if known := sum(digest in seen for digest in test):
+        raise UserError(
+            f"{name} learned from {known} of the study's {len(test)} test images: train it with the study's data, "
+            "that is the same data.splits, data.group and data.seed"
+        )
+
+
+def _digests(split: Split) -> list[bytes]:
+    """Of the pixels of each image."""
+    return [hashlib.sha256(split.store.images[row].tobytes()).digest() for row in split.rows]
