@@ -19,6 +19,7 @@ from src.atomic import write_atomically
 from src.cli import run_command, run_job
 from src.data.base import ImageData
 from src.data.joint import sometimes_empty
+from src.data.store import count_splits
 from src.downstream.analysis import Study, analyse
 from src.downstream.asked import CONFIG, compose, divide, settings_of
 from src.downstream.gather import StudyRuns, collect, of_largest_share, study_page
@@ -51,6 +52,7 @@ def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path:
     unet = compose(settings.recipes["unet"])
     data: ImageData = instantiate(unet.data)
     data.prepare()
+    print(f"{unet.data.name}: {count_splits(data.splits)}")
     check_data(data, settings)
     count = synthetic_count(cfg.synthetic, data.split("train"), settings)
     given = _load_given(settings, data)

@@ -25,11 +25,11 @@ def images(tmp_path):
 @pytest.mark.parametrize(("bad", "other"), [("cut.png", "empty.png"), ("empty.png", "cut.png")])
 def test_a_bad_file_is_named_and_leaves_no_store_behind(run_tiny, images, cache, bad, other):
     (images / other).unlink()
-    stores = set(cache.rglob("*"))
+    stores = set(cache.glob("*/*"))
     outcome = run_tiny("data=folder", "data.root=images", "name=a")
     assert outcome.status == 2
     assert f"images/{bad}" in outcome.error and "data.on_error=skip" in outcome.error
-    assert set(cache.rglob("*")) == stores
+    assert set(cache.glob("*/*")) == stores
 
 
 def test_bad_files_can_be_skipped_and_are_counted(run_tiny, images):
@@ -59,7 +59,9 @@ def test_masks_named_on_the_command_line_are_read_and_a_bad_one_is_one_line(run_
         for i in range(8):
             Image.new("L", (20, 20), i).save(f"{folder}/{i}.png")
     asked = ("data=folder", "data.root=data", "data.images=images", "data.mask_folders={lesion: masks}", "batch_size=4")
-    assert run_tiny(*asked, "images=16", "name=a").status == 0
+    trained = run_tiny(*asked, "images=16", "name=a")
+    assert trained.status == 0
+    assert "folder: train 6 images of 6 cases, val 1 images of 1 cases, test 1 images of 1 cases" in trained.err
     assert "lesion" in Path("outputs/a/config.yaml").read_text()
     Image.new("L", (18, 20)).save("data/masks/1.png")
     assert "is of 18x20 pixels, its image images/1.png of 20x20" in run_tiny(*asked).error

@@ -129,6 +129,15 @@ class Split:
         return batch
 
 
+def count_splits(splits: Mapping[str, Split]) -> str:
+    """ "train 805 images of 31 cases, test 154 images of 9 cases": whether images belong together as they should."""
+    texts = []
+    for name, split in splits.items():
+        cases = "" if split.cases is None else f" of {len(set(split.cases)):,} cases"
+        texts.append(f"{name} {len(split):,} images{cases}")
+    return ", ".join(texts)
+
+
 def _average(images: np.ndarray, factor: int) -> np.ndarray:
     """Means over ``factor`` × ``factor`` pixels, (N, C, H, W) → (N, C, H / factor, W / factor)."""
     count, channels, height, width = images.shape

@@ -15,7 +15,7 @@ from src import environment, processes
 from src.cli import Interrupted
 from src.data.base import ImageData
 from src.data.joint import join_masks
-from src.data.store import Split
+from src.data.store import Split, count_splits
 from src.data.stream import BatchStream
 from src.run_folder import RunFolder
 from src.training import loggers as logging_backends
@@ -74,6 +74,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         trainer = build_trainer(cfg.trainer, callbacks, run_loggers)
         resume_from = folder.last_checkpoint if folder.last_checkpoint.exists() else None
         log.info(f"{'resuming' if resume_from else 'training'} {cfg.model.name} on {cfg.data.name} in {folder.name}")
+        log.info(f"{cfg.data.name}: {count_splits(data.splits)}")
         trainer.fit(module, stream, ckpt_path=resume_from, weights_only=True)
     finally:
         logging_backends.finish(run_loggers)
