@@ -40,6 +40,16 @@ def test_exact_shifts_invent_no_pixel():
     assert torch.isin(changed.mul(100).round(), image.mul(100).round()).all()
 
 
+def test_under_autocast_every_pixel_goes_where_it_goes_without():
+    image = torch.rand(64, 3, 32, 32) * 2 - 1
+    changed = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            changed.append(Augment(shift=0.125, exact=True)(image, {})[0])
+    assert torch.equal(*changed)
+
+
 def test_gamma_bends_the_range_and_keeps_its_ends():
     torch.manual_seed(0)
     ramp = torch.linspace(-1, 1, 64).view(1, 1, 8, 8).expand(16, 1, 8, 8)
