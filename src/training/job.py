@@ -84,6 +84,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         folder.write_status("interrupted", "stopped by the user", images)
         log.info(f"stopped after {images:,} images, all saved; the same command goes on from there")
         raise Interrupted
+    module.to(trainer.strategy.root_device)  # the trainer leaves it on the CPU, where scoring would take far longer
     final = {**recorder.latest, **(scorer.final(module, folder.path) if scorer and folder.writable else {})}
     folder.write_summary(
         {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from src.scoring.judge import Judge
 from src.scoring.observation import generated_batches
@@ -66,6 +67,17 @@ def test_best_checkpoint_is_the_one_of_the_lowest_fid_and_reports_have_the_score
     assert (passport["n_real"], passport["n_fake"], passport["images_shown"]) == (128, 48, 256)
     assert passport["ema"] is False and 0 <= passport["accuracy"] <= 1 and len(passport["network"]) == 64
     assert passport["features"] == "classifier penultimate (16 px, 32 values)"
+
+
+def test_final_scores_are_computed_where_the_model_was_trained(run_scored, monkeypatch):
+    """By another name of the CPU, as there may be no other device."""
+    trained_on = torch.device("cpu", 0)
+    monkeypatch.setattr(SingleDeviceStrategy, "root_device", property(lambda _: trained_on))
+    devices = []
+    generated = Judge.generated
+    monkeypatch.setattr(Judge, "generated", lambda *a: devices.append(a[1].device) or generated(*a))
+    assert run_scored("name=a", "images=64").status == 0
+    assert devices == [trained_on, trained_on]  # while it learns and at the end
 
 
 def test_a_resumed_run_has_the_scores_of_an_uninterrupted_one(run_scored):
