@@ -61,7 +61,9 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(q·kᵀ)·v of queries (B, N, d), keys (B, M, d) and values (B, M, e): (B, N, e)."""
     # Zeros leave the scores as they are, and the fused kernels want queries as wide as values.
     padding = (0, value.shape[2] - query.shape[2])
-    q, k, v = (tensor.unsqueeze(1) for tensor in (F.pad(query, padding), F.pad(key, padding), value))
+    # They also want rows that begin at multiples of 16 bytes, which those of a view among other channels do not.
+    wide = (F.pad(query, padding), F.pad(key, padding), value.contiguous())
+    q, k, v = (tensor.unsqueeze(1) for tensor in wide)
     return F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1)
 
 

@@ -117,6 +117,20 @@ def test_memory_grows_linearly_with_positions_and_the_matrix_of_pairs_is_never_h
     assert large < 64**4 // 4 * 4 / 3  # a third of the matrix, in bytes
 
 
+@pytest.mark.parametrize("channels", [16, 32])
+def test_the_fused_kernels_get_rows_that_begin_at_multiples_of_16_bytes(monkeypatch, channels):
+    """On a GPU others are an error, or wrong values."""
+    attend = F.scaled_dot_product_attention
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *qkv, **o: seen.extend(qkv) or attend(*qkv, **o))
+    with torch.autocast("cpu", torch.bfloat16):
+        layer_of(channels, torch.float32)(torch.randn(2, channels, 8, 8))
+    assert len(seen) == 3
+    for tensor in seen:
+        assert tensor.dtype == torch.bfloat16 and tensor.is_contiguous()
+        assert tensor.data_ptr() % 16 == tensor.stride(2) * tensor.element_size() % 16 == 0
+
+
 @pytest.mark.parametrize("twice", [False, True])
 def test_in_bfloat16_gradients_are_close_to_those_in_float64(twice):
     layer = layer_of(32, torch.float32)
