@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from src import environment
@@ -59,7 +60,8 @@ def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -
             max_epochs=1,
             logger=run_loggers or False,
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
+            # Processes are ours (src.processes), also within a job of SLURM's, whose tasks are no ranks.
+            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
