@@ -59,10 +59,6 @@ class Run:
         return (self._choice("data"), *asked, *([f"{resolution} px"] if resolution != MISSING else []))
 
     @property
-    def label(self) -> str:
-        return f"{self.model} · {format_lr(self.lr)}"
-
-    @property
     def state(self) -> str:
         return str(self.status.get("state", "unknown"))
 

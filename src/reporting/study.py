@@ -59,8 +59,7 @@ class Generator:
     name: str
     scores: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)  # value, low, high (95%)
     passport: str = ""  # what the scores were computed with; unlike ones get tables of their own
-    samples: Path | None = None  # grid of images
-    overlay: Path | None = None  # the same grid with its masks drawn in
+    overlay: Path | None = None  # grid of images with their masks drawn in
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,6 @@ class StudyPage:
     splits: Sequence[Split]
     steps: int  # optimisation steps of every U-Net
     generators: Sequence[Generator] = ()
-    real_samples: Path | None = None
     real_overlay: Path | None = None
     copies: Sequence[Copy] = ()
     copies_note: str = ""  # what the distance is and how many images were searched
@@ -246,16 +244,10 @@ def _score(score: tuple[float, float, float] | None) -> tuple[str, str]:
     return significant(value), f"{significant(low)} to {significant(high)}"
 
 
-def _samples(page: StudyPage) -> list[list[tuple[str, str]]]:
-    """Real images first, then each generator's: captions and pictures, one list a source."""
-    sources = [("real", page.real_samples, page.real_overlay)]
-    sources += [(generator.name, generator.samples, generator.overlay) for generator in page.generators]
-    shown = []
-    for name, samples, overlay in sources:
-        pictures = [(f"{name} images", embedded(samples)), (f"{name} images with their masks", embedded(overlay))]
-        if present := [(caption, source) for caption, source in pictures if source]:
-            shown.append(present)
-    return shown
+def _samples(page: StudyPage) -> list[tuple[str, str]]:
+    """Captions and pictures: real images first, then each generator's."""
+    overlays = [("real", page.real_overlay), *((generator.name, generator.overlay) for generator in page.generators)]
+    return [(f"{name} images with their masks", picture) for name, path in overlays if (picture := embedded(path))]
 
 
 def _copy(copy: Copy) -> tuple[str, str, str] | None:

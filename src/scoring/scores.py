@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from src.errors import UserError
@@ -92,7 +91,7 @@ def compute_scores(real: Reference, seen: Observation, rules: Rules, seed: int =
     if rules.fid_is_sound(real.count, len(seen.features), len(real.mean)):
         scores["fid"] = float(frechet_distance(real.mean, real.covariance, *mean_and_covariance(seen.features)))
     ours, theirs = _compared(real, seen)
-    scores["kid"] = _kid(ours, theirs, rules, seed)
+    scores["kid"] = float(_kid(ours, theirs, rules, seed))
     scores |= precision_recall(ours, theirs)._asdict()
     scores |= density_coverage(ours, theirs)._asdict()
     if min(seen.pictures.shape[2:]) >= WINDOW:
@@ -111,15 +110,13 @@ def compute_intervals(real: Reference, seen: Observation, rules: Rules, seed: in
         values["fid"] = resampled_frechet_distance(real.mean, real.covariance, seen.features, seed=seed)
     ours, theirs = _compared(real, seen)
     # The score is a mean over subsets, which need not have the value of all images: the interval is one around it.
-    values["kid"] = shift(
-        resampled_kernel_distance(ours, theirs, seed=seed), torch.tensor(_kid(ours, theirs, rules, seed))
-    )
+    values["kid"] = shift(resampled_kernel_distance(ours, theirs, seed=seed), _kid(ours, theirs, rules, seed))
     return {name: interval(resampled) for name, resampled in values.items()}
 
 
-def _kid(ours: Tensor, theirs: Tensor, rules: Rules, seed: int) -> float:
+def _kid(ours: Tensor, theirs: Tensor, rules: Rules, seed: int) -> Tensor:
     size = rules.subset(len(ours), len(theirs))
-    return subset_kernel_distance(ours, theirs, size, _subsets(len(ours), len(theirs), size), seed).mean
+    return subset_kernel_distance(ours, theirs, size, _subsets(len(ours), len(theirs), size), seed)
 
 
 def _class_scores(training: Means) -> dict[str, Callable[[Means], Tensor]]:

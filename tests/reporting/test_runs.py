@@ -16,7 +16,7 @@ def test_runs_are_found_below_a_folder_and_once_each(make_run, tmp_path):
 
 def test_a_run_says_what_its_files_say(make_run):
     run = find_runs([make_run("a", model="enhanced", lr="3e-4")])[0]
-    assert (run.model, run.lr, run.label, run.state) == ("enhanced", 3e-4, "enhanced · 3e-4", "done")
+    assert (run.model, run.lr, run.state) == ("enhanced", 3e-4, "done")
     assert run.metrics["loss_d"].tolist() == [1, 1.125, 1.25, 1.375]
     assert (list(run.samples), run.images, run.final["loss_g"]) == ([0, 1000, 2000], 2000, 1.625)
 

@@ -59,10 +59,9 @@ def full(bare, tmp_path):
         bare,
         study=analyse(list(made_up_results())[:-1], {"enhanced": scores, "pggan": others}),
         generators=[
-            Generator("pggan", others, passport, picture("pggan", 300), picture("pggan-masks", 300)),
-            Generator("enhanced", scores, passport, picture("enhanced", 300), picture("enhanced-masks", 300)),
+            Generator("pggan", others, passport, picture("pggan-masks", 300)),
+            Generator("enhanced", scores, passport, picture("enhanced-masks", 300)),
         ],
-        real_samples=picture("real", 300),
         real_overlay=picture("real-masks", 300),
         copies=[Copy(picture(f"s{i}", 64), picture(f"r{i}", 64), 1.25 + i) for i in range(6)],
         copies_note="Distance in the classifier's features; 10,000 images searched.",
@@ -91,7 +90,7 @@ def test_the_page_opens_with_the_verdict(bare, tmp_path):
 def test_the_page_needs_no_other_file_and_no_network(full, tmp_path):
     page = text_of(full, tmp_path / "out")
     links = re.findall(r"""(?:src|href|srcset)\s*=\s*["']?([^"'>\s]{0,40})|url\(([^)]*)\)|@import""", page)
-    assert len(links) == 4 + 6 + 12 + 3  # figure, sample grids, copies, predictions
+    assert len(links) == 4 + 3 + 12 + 3  # figure, sample grids, copies, predictions
     assert all(link.startswith("data:image/png;base64,") for link, _ in links)
     assert "<script" not in page
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["study.html"]
@@ -126,7 +125,7 @@ def test_pictures_that_cannot_be_read_leave_no_gap(bare, tmp_path):
     gone = tmp_path / "gone.png"
     page = replace(
         bare,
-        real_samples=gone,
+        real_overlay=gone,
         copies=[Copy(tmp_path / "half.png", gone, 1.0)],
         predictions=[Picture("best", tmp_path / "half.png")],
     )
