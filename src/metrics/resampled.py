@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -15,13 +15,15 @@ from src.metrics.kernel import ROWS, mean_within, self_kernel
 from src.metrics.probabilities import Means, entropy, means
 
 
-def resampled_class_score(
-    score: Callable[[Means], Tensor], generated: Tensor, resamples: int = 1000, seed: int = 0
-) -> Tensor:
-    """(R,) bootstrap values of a score of class probabilities, shifted (see ``shift``): one matrix product for all.
+def resampled_class_scores(
+    scores: Mapping[str, Callable[[Means], Tensor]], generated: Tensor, resamples: int = 1000, seed: int = 0
+) -> dict[str, Tensor]:
+    """By name: (R,) bootstrap values of scores of class probabilities, shifted (see ``shift``).
+
+    One draw and one matrix product for all resamples of all scores.
 
     Args:
-        score: from the generated images' means to the score: ``inception_score_of``, or
+        scores: from the generated images' means to a score each: ``inception_score_of``, or
             ``lambda generated: am_score_of(generated, training)``.
         generated: (N, K) class probabilities of generated images.
         resamples: R.
@@ -30,8 +32,8 @@ def resampled_class_score(
     everything = means(generated)
     generated = generated.double()
     weights = counts(len(generated), resamples, seed).to(generated.device) / len(generated)
-    values = score(Means(weights @ generated, weights @ entropy(generated)))
-    return shift(values, score(everything))
+    resampled = Means(weights @ generated, weights @ entropy(generated))
+    return {name: shift(score(resampled), score(everything)) for name, score in scores.items()}
 
 
 def resampled_frechet_distance(

@@ -15,7 +15,7 @@ from src.metrics.frechet import frechet_distance, mean_and_covariance
 from src.metrics.kernel import subset_kernel_distance
 from src.metrics.manifold import density_coverage, precision_recall
 from src.metrics.probabilities import Means, am_score_of, inception_score_of, means, mode_score_of
-from src.metrics.resampled import resampled_class_score, resampled_frechet_distance, resampled_kernel_distance
+from src.metrics.resampled import resampled_class_scores, resampled_frechet_distance, resampled_kernel_distance
 from src.scoring.observation import Observation
 from src.scoring.reference import NEIGHBOURS, Reference
 
@@ -104,8 +104,7 @@ def compute_intervals(real: Reference, seen: Observation, rules: Rules, seed: in
     values: dict[str, Tensor] = {}
     training = real.class_means()
     if training is not None and seen.probabilities is not None:
-        for name, score in _class_scores(training).items():
-            values[name] = resampled_class_score(score, seen.probabilities, seed=seed)
+        values |= resampled_class_scores(_class_scores(training), seen.probabilities, seed=seed)
     if rules.fid_is_sound(real.count, len(seen.features), len(real.mean)):
         values["fid"] = resampled_frechet_distance(real.mean, real.covariance, seen.features, seed=seed)
     ours, theirs = _compared(real, seen)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from src.metrics import kernel, resampled
-from src.metrics.bootstrap import draws, halves, interval, shift
+from src.metrics.bootstrap import counts, draws, halves, interval, shift
 from src.metrics.frechet import frechet_distance, mean_and_covariance
 from src.metrics.kernel import kernel_distance
 from src.metrics.probabilities import am_score, am_score_of, inception_score, inception_score_of, means, mode_score_of
-from src.metrics.resampled import resampled_class_score, resampled_frechet_distance, resampled_kernel_distance
+from src.metrics.resampled import resampled_class_scores, resampled_frechet_distance, resampled_kernel_distance
 
 
 def probabilities_of(n: int, generator: torch.Generator) -> torch.Tensor:
@@ -29,13 +29,22 @@ def generator() -> torch.Generator:
 def test_class_scores_equal_those_of_each_resample_shifted(generator):
     generated, training = probabilities_of(40, generator), probabilities_of(60, generator)
     resamples = [generated[indices] for indices in draws(40, 30, seed=4)]
+    scores = {"inception": inception_score_of, "am": lambda x: am_score_of(x, means(training))}
+    found = resampled_class_scores(scores, generated, 30, seed=4)
 
     expected = shift(torch.stack([inception_score(rows) for rows in resamples]), inception_score(generated))
-    assert torch.allclose(resampled_class_score(inception_score_of, generated, 30, seed=4), expected)
+    assert torch.allclose(found["inception"], expected)
 
     expected = shift(torch.stack([am_score(rows, training) for rows in resamples]), am_score(generated, training))
-    found = resampled_class_score(lambda x: am_score_of(x, means(training)), generated, 30, seed=4)
-    assert torch.allclose(found, expected)
+    assert torch.allclose(found["am"], expected)
+
+
+def test_the_resamples_of_all_class_scores_are_drawn_once(generator, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(resampled, "counts", lambda *arguments: drawn.append(arguments) or counts(*arguments))
+    scores = {name: inception_score_of for name in "abcd"}
+    assert len(resampled_class_scores(scores, probabilities_of(40, generator), 30, seed=4)) == 4
+    assert drawn == [(40, 30, 4)]
 
 
 def test_the_interval_of_a_biased_score_holds_what_as_many_images_score_on_average(generator):
@@ -44,7 +53,8 @@ def test_the_interval_of_a_biased_score_holds_what_as_many_images_score_on_avera
     expected = torch.stack([score(means(probabilities_of(50, generator))) for _ in range(400)]).mean()
     hits = 0
     for seed in range(100):
-        low, high = interval(resampled_class_score(score, probabilities_of(50, generator), 200, seed))
+        values = resampled_class_scores({"score": score}, probabilities_of(50, generator), 200, seed)
+        low, high = interval(values["score"])
         hits += low <= float(expected) <= high
     assert hits >= 86
 
