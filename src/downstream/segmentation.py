@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.functional.segmentation import dice_score
 
 from src.data.store import Batch, Split
 from src.downstream.case_report import PICTURE, TABLE, save_case_picture, write_case_table
@@ -43,7 +42,7 @@ class Segmentation:
 
     def evaluate(self, predictions: Sequence[tuple[Tensor, Batch]]) -> dict[str, float]:
         """``dice``: the mean over images and masks; and the mean of every mask."""
-        dice = torch.cat([image_dice(output > 0, batch["mask"]) for output, batch in predictions])
+        dice = _dice_of(predictions)
         result = {"dice": dice.mean().item()}
         result |= {f"dice_{name}": value.item() for name, value in zip(self.masks, dice.mean(0), strict=True)}
         if self.hausdorff:
@@ -58,31 +57,40 @@ class Segmentation:
         image = torch.cat([batch["image"] for _, batch in predictions]).cpu()
         predicted = torch.cat([output > 0 for output, _ in predictions]).cpu()
         truth = torch.cat([batch["mask"] for _, batch in predictions]).bool().cpu()
-        dice = image_dice(predicted, truth)
+        dice = _dice_of(predictions).cpu()
         write_case_table(folder / TABLE.format(name), split.files(), split.cases_or_files(), self.masks, dice)
         save_case_picture(folder / PICTURE.format(name), image, truth, predicted, dice.mean(1))
 
 
 def image_dice(predicted: Tensor, target: Tensor) -> Tensor:
     """Dice coefficients (B, K) of masks (B, K, H, W): 1 where both are empty, 0 where one is."""
-    predicted, target = predicted.long(), target.long()
-    scores = dice_score(predicted, target, predicted.shape[1], average="none", aggregation_level="samplewise")
-    both_empty = ~(predicted.any(3).any(2) | target.any(3).any(2))
-    return torch.where(both_empty, 1.0, scores.view(both_empty.shape).nan_to_num(0.0))
+    predicted, target = predicted.bool(), target.bool()
+    overlap = (predicted & target).sum((2, 3))
+    sizes = predicted.sum((2, 3)) + target.sum((2, 3))
+    return torch.where(sizes > 0, 2 * overlap / sizes, 1.0)
+
+
+def _dice_of(predictions: Sequence[tuple[Tensor, Batch]]) -> Tensor:
+    """Dice coefficients (N, K) of a whole split, batch by batch: no mask is copied as a number."""
+    return torch.cat([image_dice(output > 0, batch["mask"]) for output, batch in predictions])
 
 
 def image_hausdorff(predicted: Tensor, target: Tensor) -> Tensor:
-    """95th percentile of the distances between the outlines in pixels, (B, K); NaN where one of the two is empty."""
+    """Symmetric Hausdorff distance (B, K) in pixels, at the 95th percentile; NaN where one of the two masks is empty.
+
+    That is the 95th percentile of the distances from every pixel of either outline to the other outline, both
+    directions pooled. Where others report the larger of the two directions' own percentiles, it is another number.
+    """
     rows = []
     for one, other in zip(predicted.flatten(0, 1), target.flatten(0, 1).bool(), strict=True):
         if not (one.any() and other.any()):
             rows.append(one.new_tensor(float("nan"), dtype=torch.float32))
             continue
-        rows.append(_directed_95(one, other))
+        rows.append(_pooled_95(one, other))
     return torch.stack(rows).view(predicted.shape[:2])
 
 
-def _directed_95(one: Tensor, other: Tensor) -> Tensor:
+def _pooled_95(one: Tensor, other: Tensor) -> Tensor:
     a, b = _outline(one), _outline(other)
     distances = torch.cdist(a, b)
     return torch.cat([distances.min(1).values, distances.min(0).values]).quantile(0.95)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from src.data.store import Split, Store
+from src.downstream import segmentation
 from src.downstream.case_report import read_case_table
 from src.downstream.segmentation import Segmentation, image_dice, image_hausdorff
 
@@ -44,6 +45,14 @@ def test_the_hausdorff_distance_of_shifted_boxes_is_the_shift_and_undefined_wher
     assert found[0].item() == 0 and found[1].item() == pytest.approx(2.0) and math.isnan(found[2].item())
 
 
+def test_the_hausdorff_distance_is_the_95th_percentile_over_both_directions_together():
+    box, with_a_tail = masks((0, 4)), masks((0, 4))
+    with_a_tail[0, 0, 4:, 0] = True  # 1, 2, 3 and 4 pixels from the box; the other 20 of its outline are at 0
+    pooled = torch.tensor([0.0] * 20 + [0.0] * 20 + [1.0, 2.0, 3.0, 4.0]).quantile(0.95)
+    assert image_hausdorff(box, with_a_tail).item() == pytest.approx(pooled.item())
+    assert image_hausdorff(with_a_tail, box).item() == pytest.approx(pooled.item())
+
+
 def test_the_loss_falls_to_zero_for_sure_and_right_logits_also_where_a_mask_is_empty():
     target = masks((2, 5), None).to(torch.uint8)
     batch = {"mask": target}
@@ -51,6 +60,21 @@ def test_the_loss_falls_to_zero_for_sure_and_right_logits_also_where_a_mask_is_e
     task = Segmentation(["cavity"])
     assert task.loss(right, batch).item() == pytest.approx(0, abs=1e-6)
     assert task.loss(wrong, batch).item() > 10
+
+
+def test_the_dice_of_the_report_is_that_of_the_scores_and_taken_batch_by_batch(tmp_path, monkeypatch):
+    truth = masks((0, 4), (2, 6), None, (1, 2)).numpy().astype(np.uint8)
+    split = Split(Store(np.zeros((4, 1, 8, 8), np.uint8), np.zeros(4, int), truth, {}), np.arange(4))
+    output = masks((0, 4), (0, 4), (0, 4), (1, 4)).float() * 2 - 1
+    batches = [np.array([0, 1, 2]), np.array([3])]
+    predictions = [(output[positions], split.gather(positions)) for positions in batches]
+    sizes = []
+    monkeypatch.setattr(segmentation, "image_dice", lambda *both: sizes.append(len(both[0])) or image_dice(*both))
+    task = Segmentation(["cavity"])
+    task.report(predictions, split, tmp_path, "test", torch.nn.Identity())
+    assert sizes == [3, 1]
+    dice, _ = read_case_table(tmp_path / "test_cases.csv")
+    assert task.evaluate(predictions)["dice"] == pytest.approx(sum(dice.values()) / 4, abs=1e-6)
 
 
 def test_the_report_holds_every_image_with_its_case_and_a_picture(tmp_path):
