@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from src.errors import UserError
+from src.run_folder import FREE_SETTINGS
 
 MISSING = "\N{EN DASH}"  # stands wherever a run has no such value
 UNFINISHED = ("failed", "interrupted", "damaged")
@@ -230,14 +232,14 @@ def group_by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def differing_settings(runs: Sequence[Run]) -> list[str]:
-    """Keys, beside model, learning rate and data set, that were overridden to values that differ among the runs."""
-    ignored = {"model", "optim.lr", "data", "force", *(f"data.{name}" for name in IDENTITY)}
+    """Keys, beside model, learning rate and data set, that were overridden to values that differ among the runs.
+
+    Those that change nothing of what is trained are left out: where a run lies, what is written, how it is scored.
+    """
+    ignored = {"model", "optim.lr", "data", *(f"data.{name}" for name in IDENTITY)}
     keys = dict.fromkeys(key for run in runs for key in run.asked if key not in ignored)
-    return [
-        key
-        for key in keys
-        if not key.startswith(("hydra", "paths", "logger")) and len({str(run.setting(key)) for run in runs}) > 1
-    ]
+    trained = [key for key in keys if re.split(r"[./]", key)[0] not in {"hydra", *FREE_SETTINGS}]
+    return [key for key in trained if len({str(run.setting(key)) for run in runs}) > 1]
 
 
 def label_parts(runs: Sequence[Run]) -> list[tuple[str, ...]]:

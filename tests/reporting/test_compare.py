@@ -114,6 +114,14 @@ def test_runs_that_differ_in_their_seed_alone_are_averaged_with_an_interval(make
     assert final.count("<tr>") == 6
 
 
+def test_names_and_what_is_written_keep_no_run_from_those_of_other_seeds(make_run, page_of):
+    make_run("a", seed=0, overrides=("name=a", "every.log=500", "progress=false", "hydra/launcher=joblib"))
+    make_run("b", seed=1, overrides=("name=b", "+logger.more=1", "scores.best=kid", "paths.outputs=elsewhere"))
+    _, over_seeds = tables(page_of())
+    head, row = (cells(row) for row in re.findall("<tr>.*?</tr>", over_seeds, re.DOTALL))
+    assert (head[:3], row[:3]) == (["model", "lr", "seeds"], ["dcgan", "2e-4", "2"])
+
+
 def test_without_two_seeds_there_is_no_table_over_seeds(make_run, page_of):
     make_run("a", seed=0)
     make_run("b", seed=1, overrides=("width=8",))
