@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -38,10 +37,17 @@ def save_grid(images: Tensor, path: Path, image_channels: int, columns: int = GR
 
 
 class Samples(Callback):
-    """Writes a grid to ``samples/`` at every ``every`` images, the real grid beside them, and a strip over training."""
+    """Writes a grid to ``samples/`` at every ``every`` images, the real grid beside them, and a strip over training.
+
+    Args:
+        split: ``count`` of its images are the real grid, drawn alike in all runs on it, for their pages to agree.
+        every: images shown between two grids.
+        count: images in a grid.
+        image_channels: as in ``save_grid``.
+        seed: of the latents.
+    """
 
     def __init__(self, folder: Path, split: Split, every: int, count: int, image_channels: int, seed: int) -> None:
-        """The first ``count`` images of ``split`` are the real grid; ``image_channels`` as in ``save_grid``."""
         self.folder, self.split, self.every, self.count = folder, split, every, count
         self.image_channels, self.seed = image_channels, seed
         self.latents: Tensor | None = None
@@ -50,7 +56,8 @@ class Samples(Callback):
         self.latents = pl_module.latent.sample(self.count, random_generator(self.seed, Stream.SAMPLES))
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
-            real = self.split.gather(np.arange(min(self.count, len(self.split))))["image"]
+            order = torch.randperm(len(self.split), generator=random_generator(0, Stream.SAMPLES, 1))
+            real = self.split.gather(order[: self.count].numpy())["image"]
             save_grid(to_unit_range(real), self.folder / "real.png", self.image_channels)
             for grid in self.grids():
                 if int(grid.stem) > pl_module.clock.images:  # from before a crash: will be drawn again
