@@ -31,12 +31,12 @@ class RealOrGenerated(ImageData):
     Args:
         real: the data whose splits are kept.
         generated: folder that src.generate wrote, divided among the splits.
-        others: by name, folders of other generators: a further test split ``test_<name>`` each, with the same real
-            images as ``test``.
+        others: by name, folders of other generators: a further test split ``test_<name>`` each, with the real images
+            of ``test``, or as many of them as the folder has images.
         cache: folder of decoded data.
 
     Raises:
-        UserError: no folder, or one with too few images.
+        UserError: no folder, or one with too few images; ``others`` for data without a test split.
     """
 
     def __init__(
@@ -61,25 +61,33 @@ class RealOrGenerated(ImageData):
         if self._splits:
             return
         self.real.prepare()
-        real, made = self.real.splits, self._read(self.generated)
+        real = self.real.splits
+        if self.others and "test" not in real:
+            raise UserError(f"data.others needs a test split, the real data have {', '.join(real)}: leave it out")
+        made = self._read(self.generated)
         wanted = sum(len(split) for split in real.values())
         share = min(1.0, len(made) / wanted)  # of the real images, where fewer were generated
-        start = 0
+        counts = {name: int(len(split) * share) for name, split in real.items()}
+        if not all(counts.values()):
+            raise UserError(f"data.generated={self.generated} has {len(made)} images, too few: generate {wanted}")
+        splits, start = {}, 0
         for name, split in real.items():
-            count = int(len(split) * share)
-            if not count:
-                raise UserError(f"data.generated={self.generated} has {len(made)} images, too few: generate {wanted}")
-            chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:count])
-            self._splits[name] = _labelled(split.take(chosen), made.take(np.arange(start, start + count)))
-            start += count
+            splits[name] = _labelled(_draw(split, counts[name]), made.take(np.arange(start, start + counts[name])))
+            start += counts[name]
         for name, folder in self.others.items():
-            other, test = self._read(folder), real["test"]
-            count = min(len(other), len(test))
-            self._splits[f"test_{name}"] = _labelled(test.take(np.arange(count)), other.take(np.arange(count)))
+            other = self._read(folder)
+            count = min(len(other), counts["test"])
+            splits[f"test_{name}"] = _labelled(_draw(real["test"], count), other.take(np.arange(count)))
+        self._splits = splits
 
     def _read(self, folder: str) -> Split:
         real = self.real.description
         return read_synthetic(folder, Description(real.channels, real.resolution, (), (), real.aspect), self.cache)
+
+
+def _draw(split: Split, count: int) -> Split:
+    """``count`` images of ``split``, always the same: a smaller draw is part of a larger one."""
+    return split.take(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
 
 
 def _labelled(real: Split, generated: Split) -> Split:

@@ -59,6 +59,29 @@ def test_another_generator_is_tested_against_the_same_held_out_images(real, tmp_
     assert {f for f in data.split("test_rival").files()[:8]} == {f for f in data.split("test").files()[:8]}
 
 
+def test_where_fewer_were_generated_another_generator_is_still_tested_against_the_same_real_images(real, tmp_path):
+    made, other = export(tmp_path / "made", 12, 7), export(tmp_path / "other", 8, 9)  # 12 for 24: half of each split
+    data = data_of(real, tmp_path, made, rival=other)
+    assert data.split("test_rival").files()[:4] == data.split("test").files()[:4]
+    assert len(data.split("test_rival")) == 8
+
+
+def test_fewer_images_of_another_generator_meet_a_draw_of_the_real_ones_and_not_the_first(real, tmp_path):
+    made = export(tmp_path / "made", 24, 7)
+    firsts = real.split("test").files()[:4]
+    data = data_of(real, tmp_path, made, rival=export(tmp_path / "other", 4, 9))
+    files = data.split("test_rival").files()[:4]
+    assert set(files) < set(data.split("test").files()) and files != firsts
+
+
+def test_another_generator_needs_a_test_split(tmp_path):
+    real = PhantomData(16, 1, ["normal"], [], {"train": 12}, 0, tmp_path / "cache")
+    data = data_of(real, tmp_path, export(tmp_path / "made", 12, 7), rival=export(tmp_path / "other", 4, 9))
+    for _ in range(2):  # and is no half-made data set afterwards
+        with pytest.raises(UserError, match=r"data\.others needs a test split, the real data have train: leave it out"):
+            _ = data.splits
+
+
 @pytest.mark.parametrize(("generated", "said"), [(None, "data.generated is missing"), (1, "too few: generate 24")])
 def test_without_generated_images_it_is_one_clear_line(real, tmp_path, generated, said):
     folder = generated and export(tmp_path / "made", generated, 7)
