@@ -17,7 +17,7 @@ from src.atomic import write_atomically
 from src.cli import run_command
 from src.data.base import ImageData
 from src.errors import UserError
-from src.scoring.contest import hold
+from src.scoring.contest import hold, sizes
 from src.scoring.judge import Judge
 from src.scoring.picture import save_picture
 from src.scoring.report import as_json, as_table, by_size, caption, read_rows
@@ -43,6 +43,9 @@ def evaluate(cfg: DictConfig) -> Path:
     rules = Rules(cfg.kid_subset, cfg.allow_small)
     judge = Judge(data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache)
     judge.check(cfg.n)
+    for size in sizes(data, cfg.n)[1:]:
+        if (subset := rules.subset(len(data.split("train")), size)) < (cfg.kid_subset or 0):
+            print(f"kid_subset={cfg.kid_subset} is more than the {size} unseen images: in their table it is {subset}")
     device = environment.device(cfg.device)
     judge.space.to(device)
     if subject.module is not None:

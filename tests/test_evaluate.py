@@ -100,6 +100,17 @@ def test_where_unseen_images_are_fewer_all_are_scored_again_with_as_many(runs, e
     assert "100 images against" in outcome.out and "40 images against" in outcome.out
 
 
+def test_a_kid_subset_shrinks_beside_fewer_unseen_images_and_a_line_says_so(runs, evaluate, tmp_path):
+    data = ("data=phantom", "data.sizes.test=40", "data.sizes.val=40", *DATA)
+    arguments = (f"run={runs}/gan", f"classifier={runs}/clf", *data, "n=100", f"out={tmp_path}", "intervals=false")
+    outcome = evaluate(*arguments, "kid_subset=50")
+    assert outcome.status == 0, outcome.err
+    assert "kid_subset=50 is more than the 40 unseen images: in their table it is 40" in outcome.out
+    entries = json.loads((tmp_path / "scores.json").read_text())
+    assert [entry["passport"]["kid_subset"] for entry in entries] == [50, 40, 40, 40, 50]
+    assert "unseen images" not in evaluate(*arguments, "kid_subset=40").out
+
+
 def test_a_folder_of_a_runs_images_has_the_scores_of_the_run(runs, evaluate, tmp_path):
     export(runs / "gan", tmp_path / "made", 64)
     common = (f"classifier={runs}/clf", "n=64", "intervals=false")

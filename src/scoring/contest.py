@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from src.data.base import ImageData
 from src.scoring.judge import Judge
 from src.scoring.observation import Observation, noise_batches, shuffled, split_batches
 from src.scoring.reference import held_out
@@ -12,6 +13,13 @@ from src.scoring.scores import FEWEST
 from src.scoring.subject import Subject
 
 SHOWN = 64  # images in a picture
+
+
+def sizes(data: ImageData, count: int) -> list[int]:
+    """The numbers of images that ``hold`` scores, the most first."""
+    unseen = held_out(data)
+    fewer = 0 if unseen is None else len(data.split(unseen))
+    return [count, fewer] if FEWEST <= fewer < count else [count]
 
 
 def hold(judge: Judge, subject: Subject, count: int, with_intervals: bool) -> tuple[list[Row], dict[str, Tensor]]:

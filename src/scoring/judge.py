@@ -14,7 +14,7 @@ from src.data.base import ImageData
 from src.metrics.bootstrap import Interval
 from src.scoring.observation import Observation, generated_batches, observe
 from src.scoring.passport import Passport
-from src.scoring.reference import FORMAT, NEIGHBOURS, Reference, fingerprint, load_reference
+from src.scoring.reference import FORMAT, Reference, fingerprint, load_reference
 from src.scoring.scores import Rules, compute_intervals, compute_scores
 from src.scoring.space import load_space
 
@@ -89,7 +89,7 @@ class Judge:
             accuracy=self.reference.accuracy,
             resolution=self.data.description.resolution,
             seed=self.seed,
-            kid_subset=self.rules.subset(len(self.reference.neighbours), min(n_fake, NEIGHBOURS)),
+            kid_subset=self.rules.subset(self.reference.count, n_fake),
             ema=None if module is None else module.ema is not None,
             images_shown=None if module is None else module.clock.images,
             version=f"torch {torch.__version__}, scores {FORMAT}",

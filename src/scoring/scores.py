@@ -40,7 +40,7 @@ class Rules:
     """How many images a score needs.
 
     Args:
-        kid_subset: images in each of KID's subsets; None: 1,000, or all where there are fewer.
+        kid_subset: images in each of KID's subsets, or all where fewer are compared; None: 1,000, likewise.
         allow_small: give FID also of no more images than there are features, whose covariance is singular.
         prefix: of the settings' names in messages, ``scores.`` or nothing.
     """
@@ -50,16 +50,8 @@ class Rules:
     prefix: str = ""
 
     def subset(self, real: int, generated: int) -> int:
-        """Images in a subset of KID. Raises UserError where a set has fewer."""
-        least = min(real, generated)
-        if self.kid_subset is None:
-            return min(1000, least)
-        if not 2 <= self.kid_subset <= least:
-            raise UserError(
-                f"{self.prefix}kid_subset={self.kid_subset} does not fit {real:,} real and {generated:,} generated "
-                f"images: set it from 2 to {least}, or to null"
-            )
-        return self.kid_subset
+        """Images in a subset of KID."""
+        return min(self.kid_subset or 1000, real, generated, NEIGHBOURS)
 
     def fid_is_sound(self, real: int, generated: int, features: int) -> bool:
         return self.allow_small or min(real, generated) > features
@@ -68,7 +60,12 @@ class Rules:
         """Raise UserError where a score needs more images than there are."""
         if min(real, generated) < FEWEST:
             raise UserError(f"{real} real and {generated} generated images are too few: score {FEWEST} or more of each")
-        self.subset(real, generated)
+        most = min(real, generated, NEIGHBOURS)
+        if not (self.kid_subset is None or (isinstance(self.kid_subset, int) and 2 <= self.kid_subset <= most)):
+            raise UserError(
+                f"{self.prefix}kid_subset={self.kid_subset} does not fit {real:,} real and {generated:,} generated "
+                f"images, of which KID compares {NEIGHBOURS:,} at most: set it from 2 to {most}, or to null"
+            )
         if not self.fid_is_sound(real, generated, features):
             raise UserError(
                 f"FID of {features} features needs more than {features} images a side, there are {real:,} real and "

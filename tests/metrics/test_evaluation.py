@@ -208,6 +208,20 @@ def test_a_kid_subset_larger_than_the_images_names_the_key_to_lower():
     assert Rules().subset(2048, 300) == 300 and Rules().subset(5000, 2048) == 1000
 
 
+def test_a_kid_subset_is_refused_where_it_passes_the_images_that_are_compared_and_nowhere_later(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"KID compares 5,000 at most: set it from 2 to 5000"):
+        Rules(kid_subset=6000).check(10_000, 10_000, 32)
+    with pytest.raises(UserError, match="kid_subset=many does not fit"):
+        Rules(kid_subset="many").check(100, 100, 32)
+    for module in ("scores", "reference"):
+        monkeypatch.setattr(f"src.scoring.{module}.NEIGHBOURS", 30)
+    Rules(kid_subset=30, allow_small=True).check(60, 50, 32)
+    space = make_space()
+    reference, seen = load_reference(space, Images(), tmp_path, 16), observe(space, images_of(50, 1))
+    everything = compute_scores(reference, seen, Rules(kid_subset=30, allow_small=True))
+    assert everything["kid"] == compute_scores(reference, seen, Rules(kid_subset=40, allow_small=True))["kid"]
+
+
 def test_inception_that_cannot_be_had_is_one_line_with_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     with pytest.raises(UserError, match="pip install torch-fidelity"):
