@@ -17,7 +17,7 @@ from src.atomic import write_atomically
 from src.cli import run_command
 from src.data.base import ImageData
 from src.errors import UserError
-from src.scoring.contest import hold, sizes
+from src.scoring.contest import check_against, hold, sizes
 from src.scoring.judge import Judge
 from src.scoring.picture import save_picture
 from src.scoring.report import as_json, as_table, by_size, caption, read_rows
@@ -36,6 +36,7 @@ def evaluate(cfg: DictConfig) -> Path:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     subject = open_subject(Path(cfg.run))
+    others = [read_rows(Path(path)) for path in ([cfg.against] if isinstance(cfg.against, str) else cfg.against)]
     if cfg.get("data") is None and subject.run is None:
         raise UserError(f"data is missing: say what the images of {cfg.run} are set against, e.g. data=cifar10")
     data: ImageData = instantiate(cfg.data) if cfg.get("data") else load_data(subject.run)  # type: ignore[arg-type]
@@ -50,13 +51,13 @@ def evaluate(cfg: DictConfig) -> Path:
     judge.space.to(device)
     if subject.module is not None:
         subject.module.to(device)
-    others = [read_rows(Path(path)) for path in cfg.against]
+    check_against(judge, subject, cfg.n, others)
     rows, samples = hold(judge, subject, cfg.n, cfg.intervals)
-    groups = by_size(rows, others)
 
     out = Path(cfg.out) if cfg.out else subject.out(Path(cfg.paths.outputs))
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "scores.json", json.dumps(as_json(rows), indent=1))
+    groups = by_size(rows, others)
     save_picture(groups[-1], samples, out / "scores.png")
     console = Console()
     console.print(caption(rows[0].passport), highlight=False)

@@ -124,10 +124,13 @@ def test_a_folder_of_a_runs_images_has_the_scores_of_the_run(runs, evaluate, tmp
     assert folder["passport"]["ema"] is None
 
 
-def test_earlier_scores_join_the_table_and_unlike_ones_are_refused_by_name(runs, evaluate, tmp_path):
+def test_earlier_scores_join_the_table_and_unlike_ones_are_refused_by_name_before_anything_is_scored(
+    runs, evaluate, tmp_path, monkeypatch
+):
     common = (f"run={runs}/gan", f"classifier={runs}/clf", "intervals=false")
     assert evaluate(*common, "n=64", f"out={tmp_path / 'a'}").status == 0
     assert evaluate(*common, "n=64", f"against=[{tmp_path}/a]", f"out={tmp_path / 'b'}").out.count("gan") >= 2
+    monkeypatch.setattr("src.evaluate.hold", lambda *_: pytest.fail("scored"))
     for change, field in (("n=48", "n_fake"), ("seed=1", "seed"), ("classifier=null", "features")):
         arguments = [
             a for a in (*common, "n=64", "allow_small=true") if a.partition("=")[0] != change.partition("=")[0]
@@ -135,6 +138,18 @@ def test_earlier_scores_join_the_table_and_unlike_ones_are_refused_by_name(runs,
         outcome = evaluate(*arguments, change, f"against=[{tmp_path}/a]", f"out={tmp_path / 'c'}")
         assert outcome.status == 2 and f"cannot be compared: {field} is" in outcome.error
     assert not (tmp_path / "c").exists()
+
+
+def test_scores_are_written_before_a_difference_that_only_scoring_shows_is_refused(runs, evaluate, tmp_path):
+    common = (f"run={runs}/gan", f"classifier={runs}/clf", "intervals=false", "n=64")
+    evaluate(*common, f"out={tmp_path / 'a'}")
+    entries = json.loads((tmp_path / "a" / "scores.json").read_text())
+    for entry in entries:
+        entry["passport"]["accuracy"] = 0.123  # of other test images
+    (tmp_path / "a" / "scores.json").write_text(json.dumps(entries))
+    outcome = evaluate(*common, f"against={tmp_path}/a", f"out={tmp_path / 'b'}")
+    assert outcome.status == 2 and "cannot be compared: accuracy is" in outcome.error
+    assert set(read(tmp_path / "b" / "scores.json")) == {"gan", "real (test)", "noise"}
 
 
 def test_without_a_classifier_there_are_no_class_scores(runs, evaluate, tmp_path):
@@ -161,6 +176,7 @@ def test_without_a_classifier_there_are_no_class_scores(runs, evaluate, tmp_path
         (["run=RUNS/gan", "data=phantom", "data.channels=3", *DATA, "n=64", "allow_small=true"], "leave data= out"),
         (["run=RUNS/gan/samples", "data=phantom", *DATA, "allow_small=true"], "fewer than n=2000"),
         (["run=RUNS/gan", "against=[nowhere]", "n=64", "allow_small=true"], "there is no nowhere"),
+        (["run=RUNS/gan", "against=nowhere"], "there is no nowhere"),
         (["run=RUNS/gan", "clasifier=x"], "did you mean classifier?"),
     ],
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from src.data.base import ImageData
 from src.scoring.judge import Judge
 from src.scoring.observation import Observation, noise_batches, shuffled, split_batches
 from src.scoring.reference import held_out
-from src.scoring.report import Row
+from src.scoring.report import Row, by_size
 from src.scoring.scores import FEWEST
 from src.scoring.subject import Subject
 
@@ -20,6 +22,15 @@ def sizes(data: ImageData, count: int) -> list[int]:
     unseen = held_out(data)
     fewer = 0 if unseen is None else len(data.split(unseen))
     return [count, fewer] if FEWEST <= fewer < count else [count]
+
+
+def check_against(judge: Judge, subject: Subject, count: int, others: Sequence[Sequence[Row]]) -> None:
+    """Raise UserError where the scores that ``hold`` will give are not comparable with ``others``, scored earlier.
+
+    Before anything is scored: all but the classifier's accuracy is known by then.
+    """
+    passports = [judge.passport(size, subject.module, measured=False) for size in sizes(judge.data, count)]
+    by_size([Row(subject.name, {}, {}, passport) for passport in passports], others, unknown=("accuracy",))
 
 
 def hold(judge: Judge, subject: Subject, count: int, with_intervals: bool) -> tuple[list[Row], dict[str, Tensor]]:

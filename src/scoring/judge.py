@@ -75,21 +75,25 @@ class Judge:
     def _identity(self) -> tuple[str, str]:
         return fingerprint(self.data.split("train")), self.space.digest()
 
-    def passport(self, n_fake: int, module: Any = None) -> Passport:
-        """Of scores of ``n_fake`` images; ``module`` is the GAN that made them, None for images without one."""
+    def passport(self, n_fake: int, module: Any = None, measured: bool = True) -> Passport:
+        """Of scores of ``n_fake`` images; ``module`` is the GAN that made them, None for images without one.
+
+        What only a look at the real images tells, the classifier's ``accuracy``, is None unless ``measured``.
+        """
         data, network = self._identity
+        real = len(self.data.split("train"))
         return Passport(
-            n_real=self.reference.count,
+            n_real=real,
             n_fake=n_fake,
             data=str(getattr(self.data, "name", type(self.data).__name__)),
             fingerprint=data,
             split="train",
             features=self.space.title,
             network=network,
-            accuracy=self.reference.accuracy,
+            accuracy=self.reference.accuracy if measured else None,
             resolution=self.data.description.resolution,
             seed=self.seed,
-            kid_subset=self.rules.subset(self.reference.count, n_fake),
+            kid_subset=self.rules.subset(real, n_fake),
             ema=None if module is None else module.ema is not None,
             images_shown=None if module is None else module.clock.images,
             version=f"torch {torch.__version__}, scores {FORMAT}",

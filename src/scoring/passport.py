@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -42,15 +42,15 @@ class Passport:
         return cls(**values)
 
 
-def check_same_passports(passports: Sequence[tuple[str, Passport]]) -> None:
+def check_same_passports(passports: Sequence[tuple[str, Passport]], unknown: Collection[str] = ()) -> None:
     """Refuse to compare scores with unlike passports; ``passports`` with the names of what was scored.
 
-    ``ema`` is compared between generators only: real images and noise have none.
+    ``ema`` is compared between generators only: real images and noise have none. The fields ``unknown`` are left out.
 
     Raises:
         UserError: the first field that differs, and whose it is.
     """
-    compared = [field.name for field in fields(Passport) if field.name not in INFORMATION]
+    compared = [field.name for field in fields(Passport) if field.name not in (*INFORMATION, *unknown)]
     for name in compared:
         first: tuple[str, Any] | None = None
         for owner, passport in passports:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,11 @@ def read_rows(path: Path) -> list[Row]:
         raise UserError(f"{file} holds no scores of src.evaluate or src.train: score again") from problem
 
 
-def by_size(rows: Sequence[Row], others: Sequence[Sequence[Row]]) -> list[list[Row]]:
+def by_size(rows: Sequence[Row], others: Sequence[Sequence[Row]], unknown: Collection[str] = ()) -> list[list[Row]]:
     """The rows by number of images, the most first: only within a group are they comparable.
 
-    ``others`` are earlier evaluations, whose rows of the same numbers of images join.
+    ``others`` are earlier evaluations, whose rows of the same numbers of images join. ``unknown`` are fields of the
+    passports that cannot be compared yet.
 
     Raises:
         UserError: unlike passports, or an evaluation without any row of the same number of images.
@@ -91,7 +92,7 @@ def by_size(rows: Sequence[Row], others: Sequence[Sequence[Row]]) -> list[list[R
         for row in fitting or evaluation[:1]:
             groups.get(row.passport.n_fake, groups[rows[0].passport.n_fake]).append(row)
     for group in groups.values():
-        check_same_passports([(row.name, row.passport) for row in group])
+        check_same_passports([(row.name, row.passport) for row in group], unknown)
     return [groups[count] for count in sorted(groups, reverse=True)]
 
 
