@@ -31,8 +31,12 @@ class Interrupted(KeyboardInterrupt):
     """The user stopped the run; everything is saved."""
 
 
-def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | None = None) -> None:
+def launch(
+    task: Task, config_name: str, after_sweep: Callable[[Path], None] | None = None, paths: Sequence[str] = ()
+) -> None:
     """Run ``task`` once, or with ``-m`` once per combination, and exit.
+
+    ``paths`` names the settings whose values are paths, which need no quotes of their own.
 
     Exit status: 0 all done, 2 something failed (a line each on stderr), 130 stopped by Ctrl-C.
     """
@@ -40,7 +44,7 @@ def launch(task: Task, config_name: str, after_sweep: Callable[[Path], None] | N
     failures: dict[str, str] = {}
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        sweep_folder = _prepare_arguments(config_name)
+        sweep_folder = _prepare_arguments(config_name, paths)
 
         def job(cfg: DictConfig) -> float | None:
             return run_job(task, cfg, failures)
@@ -135,10 +139,11 @@ def _log_to_file(folder: RunFolder, problem: BaseException) -> None:
         file.write(logging.Formatter("%(asctime)s %(message)s").format(record) + "\n")
 
 
-def _prepare_arguments(config_name: str) -> Path | None:
+def _prepare_arguments(config_name: str, paths: Sequence[str]) -> Path | None:
     """Check the command line; pin and return the folder of a sweep, None for a single run."""
+    quoted = overrides.quote_paths(sys.argv[1:], paths, sweeps=True)
     # Argument parsing stops at a flag between overrides, so -m may stand anywhere only if it is moved to the front.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
+    sys.argv[1:] = sorted(quoted, key=lambda argument: argument not in ("-m", "--multirun"))
     args = get_args_parser().parse_args()
     if args.help or args.hydra_help or args.info or args.cfg or args.config_dir or args.config_path:
         return None

@@ -6,6 +6,7 @@ So a typo costs nothing, leaves nothing behind, and is answered with the nearest
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,36 @@ def check(config_name: str, asked: Sequence[str], multirun: bool) -> DictConfig:
     return cfg
 
 
-def quote_paths(arguments: Iterable[str], keys: Sequence[str]) -> list[str]:
-    """The overrides, with quotes around the values of ``keys``: paths of run folders hold ``=`` and ``,``."""
+def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = False) -> list[str]:
+    """The overrides, with quotes around the values of ``keys``: paths of run folders hold ``=`` and ``,``.
+
+    With ``sweeps``, what Hydra reads as it is stays so, above all several values of one key; but a path that exists
+    is one value, whatever commas it holds.
+    """
 
     def quote(argument: str) -> str:
         key, _, value = argument.partition("=")
-        bare = key in keys and value not in ("", "null") and not set("'\"") & set(value)
-        return f"{key}='{value}'" if bare else argument
+        if key not in keys or value in ("", "null") or set("'\"") & set(value):
+            return argument
+        exists, parts = _exists(value), value.split(",")
+        if sweeps and _is_readable(argument) and not (exists and len(parts) > 1):
+            return argument
+        several = sweeps and not exists and all(map(_exists, parts))
+        return f"{key}=" + ",".join(f"'{part}'" for part in (parts if several else [value]))
 
     return [quote(argument) for argument in arguments]
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(os.path.expanduser(path))  # false also of what is too long to be a path
+
+
+def _is_readable(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
 
 
 def _parse(overrides: Iterable[str]) -> list[Override]:

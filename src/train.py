@@ -10,6 +10,18 @@ from src.reporting.compare import write_comparison
 from src.reporting.runs import find_runs
 from src.training.job import train
 
+PATHS = (
+    "data.generated",
+    "data.real.root",
+    "data.root",
+    "model.initial",
+    "paths.cache",
+    "paths.data",
+    "paths.outputs",
+    "scores.scorer.classifier",
+    "training.synthetic",
+)  # settings whose values are paths
+
 log = logging.getLogger(__name__)
 
 
@@ -19,4 +31,4 @@ def compare_sweep(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    launch(train, "train", after_sweep=compare_sweep)
+    launch(train, "train", after_sweep=compare_sweep, paths=PATHS)

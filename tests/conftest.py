@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from src import cli
 from src.overrides import CONF
-from src.train import compare_sweep, train
+from src.train import PATHS, compare_sweep, train
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("budget=smoke", "logger=csv", "trainer.threads=1")
@@ -85,7 +85,7 @@ def run_train(
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
         status = 0
         try:
-            cli.launch(train, "train", after_sweep=compare_sweep)
+            cli.launch(train, "train", after_sweep=compare_sweep, paths=PATHS)
         except SystemExit as stop:
             status = int(stop.code or 0)
         finally:

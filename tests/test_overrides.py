@@ -1,0 +1,60 @@
+"""Paths on the command line: those of run folders hold ``=`` and ``,``, which mean something else to Hydra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from src.overrides import check, quote_paths
+from src.train import PATHS
+from tests.conftest import SMALL
+
+KEY = "training.synthetic"
+RUN = "outputs/model=pggan,data=folder,data.group=-p-d"
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (RUN, "outputs/seed=1", "outputs/plain", "outputs/a,b"):
+        Path(name).mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        (RUN, f"'{RUN}'"),
+        ("outputs/optim.lr=1,seed=0", "'outputs/optim.lr=1,seed=0'"),  # not there: whoever reads it says so
+        ("~/Münster (2019)/scans", "'~/Münster (2019)/scans'"),
+        ("outputs/a,b", "'outputs/a,b'"),
+        ("outputs/seed=1,outputs/plain", "'outputs/seed=1','outputs/plain'"),
+        ("outputs/a,outputs/b", "outputs/a,outputs/b"),
+        ("choice(outputs/a,outputs/b)", "choice(outputs/a,outputs/b)"),
+        ("outputs/plain", "outputs/plain"),  # so that its run keeps the name it has
+        ("null", "null"),
+        (f"'{RUN}'", f"'{RUN}'"),
+    ],
+)
+def test_a_path_needs_no_quotes_of_its_own_and_several_stay_a_sweep(value, quoted):
+    assert quote_paths([f"{KEY}={value}", "seed=0,1"], PATHS, sweeps=True) == [f"{KEY}={quoted}", "seed=0,1"]
+
+
+@pytest.mark.parametrize("key", PATHS)
+def test_every_key_of_a_path_is_a_setting_of_some_training(key):
+    chosen = {"data.r": ["data=folder"], "model": ["model=unet"], "scores": ["scores=generator"]}
+    if key in ("data.generated", "data.real.root"):
+        groups = ["model=detector", "data@data.real=folder"]
+    else:
+        groups = next((groups for start, groups in chosen.items() if key.startswith(start)), [])
+    check("train", [*groups, *quote_paths([f"{key}={RUN}"], PATHS, sweeps=True)], multirun=False)
+
+
+def test_the_command_line_takes_a_run_folder_as_it_is_named(run_train):
+    outcome = run_train(*SMALL, "model=unet", f"model.initial={RUN}")
+    assert outcome.status == 2 and RUN in outcome.error and "checkpoint" in outcome.error
+
+
+def test_a_sweep_over_run_folders_runs_a_job_for_each(run_train):
+    outcome = run_train(*SMALL, "-m", "model=unet", "model.initial=outputs/seed=1,outputs/plain", "name=sweep")
+    assert outcome.status == 2 and outcome.err.count("failed: outputs/sweep/") == 2
