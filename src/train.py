@@ -15,12 +15,13 @@ PATHS = (
     "data.real.root",
     "data.root",
     "model.initial",
+    "name",
     "paths.cache",
     "paths.data",
     "paths.outputs",
     "scores.scorer.classifier",
     "training.synthetic",
-)  # settings whose values are paths
+)  # settings whose values are paths or names of folders
 
 log = logging.getLogger(__name__)
 
