@@ -1,0 +1,83 @@
+"""Every command that the documentation prints passes the check that the real command line makes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from src import evaluate, generate, overrides, study, train
+from src.errors import UserError
+from tests.conftest import ROOT
+
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "Makefile")
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
+INLINE = re.compile(r"`([^`]*)`")
+COMMAND = re.compile(r"python -m src\.(.+)")
+
+
+def commands() -> list[str]:
+    """What follows ``python -m src.``, once each."""
+    found = [line for page in PAGES for code in snippets(page) for line in COMMAND.findall(code)]
+    return list(dict.fromkeys(found))
+
+
+def snippets(page: Path) -> Iterator[str]:
+    """Code in which a command is one line; placeholders as in ``<run>`` become names."""
+    text = page.read_text().replace("$(RUN)", "python")
+    text = re.sub(r"<[a-z ]+>", "placeholder", re.sub(r"\\\n\s*", "", text))
+    yield from BLOCK.findall(text)
+    yield from (" ".join(code.split()) for code in INLINE.findall(BLOCK.sub("", text)))
+    if page.suffix != ".md":
+        yield text
+
+
+def check(command: str) -> None:
+    """Raises UserError as the command itself would."""
+    entry, *asked = shlex.split(command, comments=True)
+    flags = [argument for argument in asked if argument.startswith("-")]
+    asked = [argument for argument in asked if argument not in flags]
+    if entry == "train":
+        overrides.check(entry, overrides.quote_paths(asked, train.PATHS, sweeps=True), multirun="-m" in flags)
+    elif entry in ("evaluate", "generate"):
+        paths = {"evaluate": evaluate, "generate": generate}[entry].PATHS
+        overrides.check(entry, overrides.quote_paths(asked, paths), multirun=False)
+    elif entry == "study":
+        check_study([argument for argument in asked if not argument.startswith("hydra.launcher.")])
+    else:
+        assert entry == "compare" and not any("=" in argument for argument in asked)
+
+
+def check_study(asked: list[str]) -> None:
+    own, parts, common, *_ = study._divide(asked)
+    overrides.check("study", own, multirun=False)
+    for model, part in (("pggan", "generator"), ("classifier", "classifier"), ("unet", "unet")):
+        if parts[part] or model == "unet":  # what all of them get need be looked at once
+            overrides.check("train", [*common, f"model={model}", *parts[part]], multirun=False)
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda command: re.sub(r"\W+", "-", command)[:60])
+def test_a_printed_command_is_one_that_can_be_given(command):
+    check(command)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "train optim.learning=1",
+        "train optim.lr=1e-4,2e-4",
+        "generate run=a number=3",
+        "study unet.picture=3",
+        "study x=1",
+    ],
+)
+def test_a_wrong_command_is_found(wrong):
+    with pytest.raises(UserError):
+        check(wrong)
+
+
+def test_the_pages_print_commands_of_every_entry_point():
+    assert {command.split()[0] for command in commands()} == {"train", "evaluate", "generate", "study", "compare"}
