@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY) ## Answer the question on embedded phantoms: do synthetic images help a U-Net? (under 12 minutes on 2 cores)
+demo: $(READY) ## Answer the question on embedded phantoms: do synthetic images help a U-Net? (about 10 minutes on 2 cores)
 	$(RUN) -m src.study name=demo logger=csv resolution=32 phantoms=400 generator.images=40_000 generator.width=32 \
 		fractions='[0.1,1.0]' seeds=3 unet.images=1_600 classifier.images=8_000 classifier.width=16 synthetic=400
 	@echo "Open outputs/demo/study.html"

@@ -34,6 +34,7 @@ from src.release.export import Export, Request, TooFewPass
 from src.release.masks import MaskLimits
 from src.reporting.study import write_study
 from src.run_folder import RunFolder
+from src.train import PATHS
 from src.training.build import build_loggers
 from src.training.job import train
 from src.training.loggers import finish
@@ -150,7 +151,7 @@ def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, logge
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def task(arguments: list[str]) -> None:
-        asked = divide(arguments)
+        asked = divide(overrides.quote_paths(arguments, PATHS, sweeps=True))
         cfg = overrides.check(CONFIG, asked.study, multirun=False)
         study(cfg, settings_of(cfg, asked), Launcher(cfg.launcher, asked.launcher))
 

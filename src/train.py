@@ -10,6 +10,7 @@ from src.reporting.compare import write_comparison
 from src.reporting.runs import find_runs
 from src.training.job import train
 
+# Settings whose values are paths or names of folders.
 PATHS = (
     "data.generated",
     "data.real.root",
@@ -21,7 +22,7 @@ PATHS = (
     "paths.outputs",
     "scores.scorer.classifier",
     "training.synthetic",
-)  # settings whose values are paths or names of folders
+)
 
 log = logging.getLogger(__name__)
 

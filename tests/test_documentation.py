@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from src import evaluate, generate, overrides, study, train
+from src import evaluate, generate, overrides, train
+from src.downstream.asked import divide, settings_of
 from src.errors import UserError
 from tests.conftest import ROOT
 
@@ -46,17 +47,10 @@ def check(command: str) -> None:
         paths = {"evaluate": evaluate, "generate": generate}[entry].PATHS
         overrides.check(entry, overrides.quote_paths(asked, paths), multirun=False)
     elif entry == "study":
-        check_study([argument for argument in asked if not argument.startswith("hydra.launcher.")])
+        divided = divide(asked)
+        settings_of(overrides.check(entry, divided.study, multirun=False), divided)
     else:
         assert entry == "compare" and not any("=" in argument for argument in asked)
-
-
-def check_study(asked: list[str]) -> None:
-    own, parts, common, *_ = study._divide(asked)
-    overrides.check("study", own, multirun=False)
-    for model, part in (("pggan", "generator"), ("classifier", "classifier"), ("unet", "unet")):
-        if parts[part] or model == "unet":  # what all of them get need be looked at once
-            overrides.check("train", [*common, f"model={model}", *parts[part]], multirun=False)
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: re.sub(r"\W+", "-", command)[:60])
