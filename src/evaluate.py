@@ -54,7 +54,7 @@ def evaluate(cfg: DictConfig) -> Path:
     check_against(judge, subject, cfg.n, others)
     rows, samples = hold(judge, subject, cfg.n, cfg.intervals)
 
-    out = Path(cfg.out) if cfg.out else subject.out(Path(cfg.paths.outputs))
+    out = Path(cfg.out) if cfg.out else subject.out(Path(cfg.paths.outputs), cfg.hydra.overrides.task)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "scores.json", json.dumps(as_json(rows), indent=1))
     groups = by_size(rows, others)

@@ -54,6 +54,11 @@ def read(path: Path) -> dict[str, list[dict]]:
     return entries
 
 
+def folder_of(outcome: Outcome) -> Path:
+    """Where an evaluation says that its files are."""
+    return Path(outcome.out.rpartition("done: ")[2].partition(": scores.json")[0])
+
+
 def export(run: Path, folder: Path, count: int) -> None:
     folder.mkdir(parents=True)
     images = torch.cat(list(generated_batches(load_generator(run).module, count, 0, 1, 64)))
@@ -64,7 +69,7 @@ def export(run: Path, folder: Path, count: int) -> None:
 def test_a_gan_stands_between_unseen_real_images_and_noise(runs, evaluate):
     outcome = evaluate(f"run={runs}/gan", f"classifier={runs}/clf", "n=100")
     assert outcome.status == 0, outcome.err
-    folder = runs / "gan" / "evaluation" / "last"
+    folder = folder_of(outcome)
     rows = {name: entries[0] for name, entries in read(folder / "scores.json").items()}
     assert list(rows) == ["gan", "real (test)", "noise"]
     assert rows["real (test)"]["scores"]["fid"] < rows["gan"]["scores"]["fid"]
@@ -116,8 +121,9 @@ def test_a_folder_of_a_runs_images_has_the_scores_of_the_run(runs, evaluate, tmp
     common = (f"classifier={runs}/clf", "n=64", "intervals=false")
     outcome = evaluate(f"run={tmp_path}/made", "data=phantom", "data.sizes.val=40", *DATA, *common)
     assert outcome.status == 0, outcome.err
+    assert folder_of(outcome).parent == Path("outputs/evaluate")
     evaluate(f"run={runs}/gan", *common, f"out={tmp_path / 'run'}")
-    (folder,) = read(Path("outputs/evaluate/made/scores.json"))["made"]
+    (folder,) = read(folder_of(outcome) / "scores.json")["made"]
     (run,) = read(tmp_path / "run" / "scores.json")["gan"]
     assert folder["scores"]["fid"] == pytest.approx(run["scores"]["fid"], rel=1e-3)
     assert folder["scores"]["am_score"] == pytest.approx(run["scores"]["am_score"], rel=1e-3)
@@ -150,6 +156,26 @@ def test_scores_are_written_before_a_difference_that_only_scoring_shows_is_refus
     outcome = evaluate(*common, f"against={tmp_path}/a", f"out={tmp_path / 'b'}")
     assert outcome.status == 2 and "cannot be compared: accuracy is" in outcome.error
     assert set(read(tmp_path / "b" / "scores.json")) == {"gan", "real (test)", "noise"}
+
+
+def test_another_evaluation_of_a_run_leaves_the_first_where_it_is(runs, evaluate):
+    common = (f"run={runs}/gan", "allow_small=true", "intervals=false")
+    asked = [(), ("n=64",), ("n=64", "seed=1"), ("n=64", f"classifier={runs}/clf"), ("n=64", "data=phantom", *DATA)]
+    folders = [folder_of(evaluate(*common, "n=48", *settings)) for settings in asked]
+    assert len(set(folders)) == len(asked) and all((folder / "scores.json").exists() for folder in folders)
+    assert {folder.parent for folder in folders} == {runs / "gan" / "evaluation" / "last"}
+    again = evaluate(*common, "n=48", "threads=1", "batch_size=7", f"against=[{folders[0]}]")  # needs no quotes
+    assert folder_of(again) == folders[0], again.err
+
+
+def test_folders_of_one_name_have_scores_of_their_own(runs, evaluate):
+    common = ("data=phantom", *DATA, "n=20", "allow_small=true", "intervals=false")
+    outcomes = []
+    for name in ("a", "b"):
+        export(runs / "gan", Path(name) / "images", 20)
+        outcomes.append(evaluate(f"run={name}/images", *common))
+    one, other = (folder_of(outcome) for outcome in outcomes)
+    assert one != other and set(read(other / "scores.json")) == {"b/images", "real (test)", "noise"}
 
 
 def test_without_a_classifier_there_are_no_class_scores(runs, evaluate, tmp_path):

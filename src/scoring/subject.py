@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ from src.data.base import Description
 from src.data.decode import SUFFIXES
 from src.data.folder import FolderData
 from src.errors import UserError
+from src.resolvers import run_name
 from src.scoring.judge import Judge
 from src.scoring.observation import shuffled, split_batches
 from src.training.restore import TrainedRun, load_generator
+
+NO_MATTER = ("out", "against", "batch_size", "device", "threads")  # settings that change no score
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,25 @@ class Subject:
 
     @property
     def name(self) -> str:
-        return self.run.folder.absolute().name if self.run else self.path.absolute().name
+        path = (self.run.folder if self.run else self.path).absolute()
+        return f"{path.parent.name}/{path.name}" if path.name == "images" else path.name  # every export has images/
 
     @property
     def module(self) -> Any:
         return self.run.module if self.run else None
 
-    def out(self, outputs: Path) -> Path:
-        """Where its scores go unless the user says otherwise."""
+    def out(self, outputs: Path, asked: Sequence[str]) -> Path:
+        """Where its scores go unless the user says otherwise: a folder for everything that decides them.
+
+        Args:
+            outputs: folder of all runs.
+            asked: the overrides ``key=value`` on the command line.
+        """
+        deciding = [override.replace("'", "") for override in asked if _key(override) not in NO_MATTER]
         if self.run is None:
-            return outputs / "evaluate" / self.name
-        return self.run.folder / "evaluation" / self.run.checkpoint.stem
+            return outputs / "evaluate" / _folder_name(deciding)
+        others = [override for override in deciding if _key(override) != "run"]
+        return self.run.folder / "evaluation" / self.run.checkpoint.stem / _folder_name(others)
 
     def batches(self, judge: Judge, count: int) -> Iterator[Tensor]:
         """``count`` images of it, by the judge's seed. Raises UserError where there are fewer, or they do not fit."""
@@ -68,6 +79,15 @@ class Subject:
                     f"run={self.path} makes images of {key} {own.get(key)}, the data have {getattr(description, key)}: "
                     "leave data= out to score it against its own"
                 )
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
+
+
+def _folder_name(asked: Sequence[str]) -> str:
+    """As of a run, but one that ``against=[…]`` takes without quotes."""
+    return run_name(None, asked).replace("=", "-").replace(",", "_")
 
 
 def open_subject(path: Path) -> Subject:
