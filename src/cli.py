@@ -68,8 +68,15 @@ def launch(
         raise SystemExit(2)
 
 
-def run_command(config_name: str, task: Callable[[list[str]], object], arguments: Sequence[str] | None = None) -> int:
+def run_command(
+    config_name: str,
+    task: Callable[[list[str]], object],
+    arguments: Sequence[str] | None = None,
+    goes_on: bool = True,
+) -> int:
     """Run ``task`` on a command line that makes no run folder of its own; ``--help`` prints the configuration.
+
+    ``goes_on``: whether the same command goes on where Ctrl-C stopped it.
 
     Exit status: 0 done, 2 wrong (a line on stderr), 130 stopped by Ctrl-C.
     """
@@ -83,7 +90,7 @@ def run_command(config_name: str, task: Callable[[list[str]], object], arguments
         print(f"error: {one_line(problem)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
+        print(f"stopped: the same command {'goes on from here' if goes_on else 'starts anew'}", file=sys.stderr)
         return INTERRUPTED
     return 0
 

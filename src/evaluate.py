@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def task(asked: list[str]) -> None:
         evaluate(overrides.check(CONFIG, overrides.quote_paths(asked, PATHS), multirun=False))
 
-    return run_command(CONFIG, task, arguments)
+    return run_command(CONFIG, task, arguments, goes_on=False)
 
 
 if __name__ == "__main__":

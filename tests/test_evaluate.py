@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +21,7 @@ from src.pixels import to_bytes
 from src.scoring.observation import generated_batches
 from src.scoring.report import short
 from src.training.restore import load_generator
-from tests.conftest import SMALL, TINY, Outcome
+from tests.conftest import ROOT, SMALL, TINY, Outcome
 
 DATA = ("phantoms=128", "resolution=16")
 
@@ -216,6 +221,22 @@ def test_a_run_without_checkpoint_says_so(runs, evaluate, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "config.yaml").write_text((runs / "gan" / "config.yaml").read_text())
     assert "has no checkpoint" in evaluate(f"run={tmp_path}/empty").error
+
+
+def test_ctrl_c_is_one_line_that_promises_no_more_than_is_true(runs, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "src.evaluate", f"run={runs}/gan", f"classifier={runs}/clf", "n=5000", "threads=1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not list(tmp_path.glob("cache/*/scores/*.pt")):
+        time.sleep(0.01)  # until it is in the midst of scoring: the real images are measured
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err == "stopped: the same command starts anew\n"
 
 
 def test_help_is_the_commented_configuration(evaluate):
