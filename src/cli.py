@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -123,7 +124,7 @@ def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | No
 def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, str]) -> float | None:
     folder.unlock()  # the first of the processes holds it from here on
     status = processes.run_on_devices(cfg.trainer.devices, HydraConfig.get().overrides.task, folder.path)
-    if status == INTERRUPTED:
+    if status in (INTERRUPTED, -signal.SIGTERM):
         raise Interrupted
     if status:
         reason = folder.status().get("reason") or f"one of its processes ended with exit status {status}"

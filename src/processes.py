@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,8 @@ def is_child() -> bool:
 def run_on_devices(devices: int, overrides: Sequence[str], folder: Path) -> int:
     """Run a training in ``devices`` processes; returns 0, or the exit status of the first that failed.
 
+    SIGINT and SIGTERM stop them all, -SIGTERM is returned where training had not begun.
+
     Every job of a sweep gets processes of its own, so that nothing of a job is left for the next. ``folder`` is the
     job's run folder.
     """
@@ -37,16 +40,21 @@ def run_on_devices(devices: int, overrides: Sequence[str], folder: Path) -> int:
         "MASTER_PORT": str(_free_port()),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices))),
     }
-    processes = [
-        subprocess.Popen(command, env={**os.environ, **environment, RANK: str(number)}) for number in range(devices)
-    ]
+    processes: list[subprocess.Popen] = []
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends this process ends the others
     try:
+        for number in range(devices):
+            processes.append(subprocess.Popen(command, env={**os.environ, **environment, RANK: str(number)}))
         return _wait(processes)
-    except KeyboardInterrupt:  # the terminal has told the processes too: they save and stop
-        return max(process.wait() for process in processes)
+    except KeyboardInterrupt:
+        for process in processes:
+            process.terminate()  # a terminal has told them already, a scheduler perhaps this process alone
+        return processes[0].wait() if processes else -signal.SIGTERM  # the first is the one that saves
     finally:
+        signal.signal(signal.SIGTERM, before)
         for process in processes:
             process.kill()
+            process.wait()
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
 import torch
 
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ROOT, SMALL, read_json
 
 COMMAND = [sys.executable, "-m", "src.train", *SMALL, "model=pggan", "images=768", "trainer.precision=64-true"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -44,3 +48,25 @@ def test_a_job_that_fails_in_its_processes_says_why(tmp_path):
     done = run(tmp_path, "trainer.devices=2", "optim.lr=-1")
     assert done.returncode == 2
     assert done.stderr.count("error: model.schedule.learning_rates is -1") == 1
+
+
+def test_a_terminated_job_saves_and_leaves_no_process_behind(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "trainer.devices=2", "images=1_000_000", "every.log=64", "every.sample=1_000_000", "name=a"],
+        cwd=tmp_path, env=ENVIRONMENT, start_new_session=True, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    run = tmp_path / "outputs/a"
+    while process.poll() is None and not (run / "metrics.csv").exists():
+        time.sleep(0.05)
+    process.terminate()
+    try:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        status = read_json(run / "status.json")
+        assert status["state"] == "interrupted"
+        assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["images"] == status["images"] > 0
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

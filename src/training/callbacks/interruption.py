@@ -10,7 +10,10 @@ from pytorch_lightning import Callback, Trainer
 
 
 class Interruption(Callback):
-    """Turns the first SIGINT or SIGTERM into a stop after the running step; a second one ends the process at once."""
+    """Turns SIGINT or SIGTERM into a stop after the running step; a second SIGINT ends the process at once.
+
+    A second SIGTERM changes nothing: a scheduler and the parent of this process may send one each.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -18,7 +21,8 @@ class Interruption(Callback):
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        self._restore()
+        if number == signal.SIGINT:
+            signal.signal(number, self._previous[number])
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
