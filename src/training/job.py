@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from src.data.base import ImageData
 from src.data.joint import join_masks
 from src.data.store import Split, count_splits
 from src.data.stream import BatchStream
+from src.errors import UserError
 from src.run_folder import RunFolder
 from src.training import loggers as logging_backends
 from src.training.build import build_loggers, build_module, build_trainer
@@ -56,6 +58,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     stream = BatchStream(
         split, module.schedule, cfg.images, cfg.seed, module.clock, processes.rank(), cfg.trainer.devices
     )
+    check_intervals(cfg.every, cfg.images)
     monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
     scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
     recorder = Recorder(folder, cfg.every.log, cfg.every.sample, monitor)
@@ -102,6 +105,15 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     folder.write_status("done", images=images)
     log.info(f"done: {folder.name}: look at {'samples/strip.png and ' if folder.samples.exists() else ''}losses.png")
     return pick(final, cfg.objective or ("loss_g" if "loss_g" in final else "loss"))
+
+
+def check_intervals(every: Mapping[str, int | None], images: int) -> None:
+    """Raise UserError where an interval has no image, or is so long that a run of ``images`` would record nothing."""
+    for name, interval in every.items():
+        if interval is not None and interval < 1:
+            raise UserError(f"every.{name}={interval} must be at least 1 (image)")
+    if every["log"] is None or every["log"] > images:
+        raise UserError(f"every.log would leave metrics.csv empty: set it to images={images} or less")
 
 
 def print_dry_run(cfg: DictConfig, split: Split) -> None:
