@@ -130,7 +130,7 @@ class RunFolder:
 
     def remove_if_unused(self, keep_log: bool = True) -> None:
         """Delete the folder where nothing was written to it but a log, which ``keep_log`` keeps unless it is empty."""
-        if not self.writable:
+        if not (self.writable and self.path.exists()):  # its processes have been here before
             return
         unused = {path.name for path in self.path.iterdir()} <= {".lock", "run.log"}
         if unused and not (keep_log and self._log_has_text()):

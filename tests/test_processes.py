@@ -70,3 +70,10 @@ def test_a_terminated_job_saves_and_leaves_no_process_behind(tmp_path):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_dry_run_on_two_devices_prints_one_table_and_leaves_nothing(tmp_path):
+    done = run(tmp_path, "trainer.devices=2", "dry_run=true")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("hours on this machine") == 1
+    assert not list((tmp_path / "outputs").iterdir())

@@ -284,5 +284,7 @@ def test_a_dry_run_prints_every_phase_with_its_hours_and_leaves_nothing(run_trai
         [f"{size:>8} px ", f" {kind:>9} "]
         for size, kind in [(4, "stabilise"), (8, "fade in"), (8, "stabilise"), (16, "fade in"), (16, "stabilise")]
     ]
+    first, fading, stable, *_ = (int(row.split("│")[6].replace(",", "")) for row in rows)
+    assert 0 < first < stable < fading  # which trains the layers to and from images of two resolutions
     assert "1,024 images" in outcome.out and "hours on this machine" in outcome.out
     assert not list(Path("outputs").iterdir())

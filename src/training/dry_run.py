@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, Trainer
 from rich.table import Table
 
 from src.data.store import Split
 from src.data.stream import BatchStream
+from src.networks.progressive import Progressive
 from src.training.module import ClockedModule
 from src.training.schedule import Phase
 
@@ -19,34 +22,51 @@ from src.training.schedule import Phase
 @dataclass(frozen=True)
 class PhaseEstimate:
     phase: Phase
-    parameters: int  # of both networks, that take part in this phase
+    parameters: int  # of all networks, that take part in this phase
     seconds: float  # for the whole phase on this machine
 
 
 class _StepTimes(Callback):
+    """When steps ended, the device's work included."""
+
     def __init__(self) -> None:
         self.marks: list[float] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
         self.marks.append(time.perf_counter())
 
-    @property
-    def fastest(self) -> float:
-        return min(b - a for a, b in zip(self.marks, self.marks[1:], strict=False))
+    def fastest(self, steps: int) -> float:
+        """Seconds of a step, from the fastest ``steps`` in a row."""
+        return min(b - a for a, b in zip(self.marks, self.marks[steps:], strict=False)) / steps
 
 
 def estimate(
-    module: ClockedModule, split: Split, make_trainer: Callable[[list[Callback]], Trainer], steps: int = 4
+    module: ClockedModule,
+    split: Split,
+    make_trainer: Callable[[list[Callback]], Trainer],
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterator[PhaseEstimate]:
-    """Train ``steps`` steps in every phase of the module's schedule. The module is of no use afterwards."""
+    """Train a few steps in every phase of the module's schedule. The module is of no use afterwards."""
+    cycle = math.lcm(*(penalty.every for penalty in getattr(module, "penalties", ())))  # steps of equal cost together
     for phase in module.schedule.phases():
         module.clock.images = phase.start
-        module.zero_grad(set_to_none=True)
         times = _StepTimes()
-        stream = BatchStream(split, module.schedule, phase.start + steps * phase.batch_size, module.seed, module.clock)
+        total = phase.start + (cycle + 3) * phase.batch_size
+        stream = BatchStream(split, module.schedule, total, module.seed, module.clock, rank, world_size)
         make_trainer([times]).fit(module, stream)
-        used = sum(p.numel() for p in module.parameters() if p.grad is not None)
-        yield PhaseEstimate(phase, used, phase.images / phase.batch_size * times.fastest)
+        seconds = phase.images / phase.batch_size * times.fastest(cycle)
+        yield PhaseEstimate(phase, active_parameters(module, phase), seconds)
+
+
+def active_parameters(module: ClockedModule, phase: Phase) -> int:
+    """How many parameters the networks train in ``phase``."""
+    growth: dict[str, Any] = module.schedule.growth(module.schedule.at(phase.start))
+    networks = module.networks().values()
+    active = (n.active_parameters(**growth) if isinstance(n, Progressive) else n.parameters() for n in networks)
+    return sum(parameter.numel() for parameters in active for parameter in parameters)
 
 
 def as_table(estimates: list[PhaseEstimate]) -> Table:

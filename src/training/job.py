@@ -118,5 +118,9 @@ def check_intervals(every: Mapping[str, int | None], images: int) -> None:
 
 def print_dry_run(cfg: DictConfig, split: Split) -> None:
     module = build_module(cfg)
-    estimates = list(estimate(module, split, lambda callbacks: build_trainer(cfg.trainer, callbacks, [])))
-    Console().print(as_table(estimates))
+    estimates = estimate(
+        module, split, lambda c: build_trainer(cfg.trainer, c, []), processes.rank(), cfg.trainer.devices
+    )
+    table = as_table(list(estimates))
+    if processes.rank() == 0:
+        Console().print(table)
