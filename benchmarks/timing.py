@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping
 
+import torch
+
 from src import environment
 
 
@@ -34,5 +36,5 @@ def _short(value: float) -> str:
 
 
 def machine() -> str:
-    state = environment.describe("")
+    state = environment.describe("", torch.device("cpu"))
     return f"{state['processor']}, {state['threads']} threads, torch {state['torch']}"

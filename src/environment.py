@@ -13,9 +13,9 @@ import torch
 from src.errors import UserError
 
 
-def processor() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+def processor(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -38,12 +38,12 @@ def has_fast_bfloat16(accelerator: str) -> bool:
     return accelerator == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def describe(precision: str) -> dict[str, Any]:
+def describe(precision: str, device: torch.device) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "pytorch_lightning": pytorch_lightning.__version__,
-        "processor": processor(),
+        "processor": processor(device),
         "threads": torch.get_num_threads(),
         "precision": precision,
     }

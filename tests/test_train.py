@@ -207,6 +207,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, run_train):
         ("optim.lr=-0.1", "optim.lr=-0.1 must be positive"),
         ("data.resolution=48", "data.resolution=48 is not a power of two of at least 16"),
         ("batch_size=129", "batch_size=129 is larger than the data set: its training split has 128 images"),
+        ("loss=wgan_gp", "set model.discriminator.norm=instance or none"),
         ("every.log=2_000", "every.log would leave metrics.csv empty: set it to images=1024 or less"),
         ("every.log=null", "every.log would leave metrics.csv empty"),
         ("every.sample=0", "every.sample=0 must be at least 1"),
@@ -218,6 +219,19 @@ def test_a_wrong_setting_is_one_line_with_its_remedy(run_tiny, override, said):
     assert outcome.status == 2
     assert said in outcome.error and "Traceback" not in outcome.err
     assert not list(Path(".").rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("loss", ["wgan_gp", "logistic_r1"])
+def test_a_penalty_in_float16_is_refused_before_training(run_tiny, loss):
+    outcome = run_tiny(f"loss={loss}", "model.discriminator.norm=none", "trainer.precision=16-mixed")
+    assert outcome.status == 2
+    assert "trainer.precision=16-mixed has too small a range" in outcome.error
+
+
+@pytest.mark.parametrize("norm", ["instance", "none"])
+def test_a_dcgan_trains_under_a_gradient_penalty_without_batch_norm(run_tiny, norm):
+    outcome = run_tiny("loss=wgan_gp", f"model.discriminator.norm={norm}", "images=64")
+    assert outcome.status == 0, outcome.err
 
 
 def test_a_typo_leaves_nothing_behind(run_tiny):

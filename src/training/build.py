@@ -25,11 +25,17 @@ from src.training.strategy import GradientAveragingStrategy
 
 
 def build_module(cfg: DictConfig) -> ClockedModule:
-    """The module of ``model=``, with weights that depend on the seed alone."""
+    """The module of ``model=``, with weights that depend on the seed alone.
+
+    Raises UserError also where its penalties do not fit its discriminator or the precision.
+    """
     torch.set_num_threads(cfg.trainer.threads or torch.get_num_threads())
     keep_freed_memory()
     torch.manual_seed(derive_seed(cfg.seed, Stream.INITIALISATION))
-    return instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=cfg.seed)
+    module = instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=cfg.seed)
+    for penalty in getattr(module, "penalties", []):
+        penalty.check(module.discriminator, str(cfg.trainer.precision))
+    return module
 
 
 def build_loggers(cfg: DictConfig, folder: RunFolder, settings: dict[str, Any]) -> list[Logger]:
@@ -42,15 +48,20 @@ def build_loggers(cfg: DictConfig, folder: RunFolder, settings: dict[str, Any]) 
     return [logger for logger in made if logger is not None]
 
 
+def choose_precision(cfg: DictConfig) -> Any:
+    """What Lightning is to compute in: ``auto`` is bf16-mixed where the accelerator has it."""
+    if cfg.precision != "auto":
+        return cfg.precision
+    on_gpu = cfg.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if environment.has_fast_bfloat16("cuda" if on_gpu else "cpu") else "32-true"
+
+
 def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -> Trainer:
     """A trainer whose one epoch is the whole stream: progress, resume and intervals are on the image clock."""
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    precision = cfg.precision
-    if precision == "auto":
-        accelerator = "cuda" if cfg.accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
-        precision = "bf16-mixed" if environment.has_fast_bfloat16(accelerator) else "32-true"
+    precision = choose_precision(cfg)
     try:
         return Trainer(
             accelerator=cfg.accelerator,

@@ -98,7 +98,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
             "seconds": round(folder.metrics.seconds(), 1),
             "final": final,
             "parameters": module.parameter_counts(),
-            "environment": environment.describe(str(trainer.precision)),
+            "environment": environment.describe(str(trainer.precision), module.device),
             "git": environment.git_state(),
         }
     )

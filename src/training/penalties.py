@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from src.errors import UserError
 from src.networks.second_derivative import inputs_only
@@ -35,6 +36,14 @@ class Penalty(ABC):
         if every < 1:
             raise UserError(f"every={every} of {type(self).__name__} must be at least 1 (step)")
         self.weight, self.every = weight, every
+
+    def check(self, critic: nn.Module, precision: str) -> None:
+        """Raise UserError where the penalty does not fit the critic or the trainer's precision."""
+        if precision.startswith("16"):
+            raise UserError(
+                f"trainer.precision={precision} has too small a range for the second derivative of "
+                f"{type(self).__name__}: take bf16-mixed or 32-true, or a loss without a penalty (loss=hinge)"
+            )
 
     def due(self, step: int) -> bool:
         """Whether step number ``step`` pays; take the number from the image clock (``schedule.at(images).step``)."""
@@ -71,6 +80,14 @@ class GradientPenalty(Penalty):
         if not target > 0:
             raise UserError(f"target={target} of GradientPenalty must be positive: 1 makes the critic 1-Lipschitz")
         self.target = target
+
+    def check(self, critic: nn.Module, precision: str) -> None:
+        super().check(critic, precision)
+        if any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
+            raise UserError(
+                "the gradient penalty is of one image at a time, which batch norm mixes with the others (Gulrajani et "
+                "al., section 4): set model.discriminator.norm=instance or none"
+            )
 
     def term(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         mixed = torch.lerp(real, fake.to(real.dtype), mix.to(real.dtype).view(-1, 1, 1, 1))
