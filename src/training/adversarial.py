@@ -23,6 +23,8 @@ from src.training.module import ClockedModule, OptimizerFactory, seed_noise
 from src.training.penalties import Penalty
 from src.training.schedule import Schedule, State
 
+SAMPLED_AT_ONCE = 2**20  # pixels: feature maps of 64 channels, as at 256 px, take 256 MB each
+
 
 class AdversarialLoss(Protocol):
     """See ``src.training.losses``."""
@@ -160,9 +162,14 @@ class AdversarialModule(ClockedModule):
         network = self.ema or self.generator
         training = network.training
         network.eval()
+        some = max(1, SAMPLED_AT_ONCE // state.resolution**2)
         with torch.autocast(self.device.type, enabled=False):
-            images = network(latents.to(next(network.parameters())), **self.schedule.growth(state)).clamp(-1, 1)
+            parts = [
+                network(part, **self.schedule.growth(state)).clamp(-1, 1)
+                for part in latents.to(next(network.parameters())).split(some)
+            ]
         network.train(training)
+        images = torch.cat(parts)
         return F.interpolate(images, scale_factor=self.schedule.resolution // state.resolution)
 
     def networks(self) -> dict[str, nn.Module]:

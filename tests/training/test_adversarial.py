@@ -15,6 +15,7 @@ from src.networks.dcgan import Discriminator, Generator
 from src.networks.latent import Latent
 from src.networks.progressive import Discriminator as ProgressiveDiscriminator
 from src.pixels import to_unit_range
+from src.training import adversarial
 from src.training.adversarial import AdversarialModule, frozen, judge
 from src.training.losses import BinaryCrossEntropy
 from src.training.meter import Meter
@@ -108,6 +109,17 @@ def test_sampling_changes_no_statistics_and_gives_each_latent_its_own_image():
     assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
     assert torch.allclose(together[1:2], module.sample(latents[1:2]), atol=1e-6)
     assert module.generator.training
+
+
+def test_more_latents_than_fit_in_memory_are_sampled_some_at_a_time(monkeypatch):
+    module = make_module()
+    latents = module.latent.sample(5, torch.Generator().manual_seed(0))
+    whole = module.sample(latents)
+    counts: list[int] = []
+    module.generator.register_forward_pre_hook(lambda _, inputs: counts.append(len(inputs[0])))
+    monkeypatch.setattr(adversarial, "SAMPLED_AT_ONCE", 2 * 16 * 16)
+    assert torch.allclose(module.sample(latents), whole, atol=1e-6)
+    assert counts == [2, 2, 1]
 
 
 def test_a_guessing_discriminator_loses_two_ln_2_and_the_generator_ln_2():
