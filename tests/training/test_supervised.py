@@ -56,7 +56,15 @@ def test_the_best_checkpoint_is_the_one_with_the_best_score(run_train):
 
 def test_fine_tuning_starts_with_the_weights_of_another_run(run_train):
     run_train(*UNET, "name=before")
-    run_train(*UNET, "name=after", "model.initial=outputs/before", "images=16", "batch_size=16", "optim.lr=1e-12")
+    run_train(
+        *UNET,
+        "name=after",
+        "model.initial=outputs/before",
+        "images=16",
+        "every.log=16",
+        "batch_size=16",
+        "optim.lr=1e-12",
+    )
     before, after = (
         torch.load(f"outputs/{name}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
         for name in ("before", "after")
