@@ -42,6 +42,7 @@ class GeneratorScorer:
         self.count = count
         self.judge = Judge(data, classifier, features, seed, batch_size, rules, cache)
         self.judge.check(count)
+        self.identity = f"{self.judge.space.digest()} count={count} seed={seed} kid_subset={kid_subset}"
 
     def during(self, module: Any) -> dict[str, float]:
         return self.judge.scores(self.judge.observe(self.judge.generated(module, self.count)))

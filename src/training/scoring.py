@@ -11,7 +11,13 @@ from src.errors import UserError
 
 
 class Scorer(Protocol):
-    """Made once a run; it must not change what is trained."""
+    """Made once a run; it must not change what is trained.
+
+    Attributes:
+        identity: of what it scores by; scores of another are not to be compared.
+    """
+
+    identity: str
 
     def during(self, module: Any) -> Mapping[str, float]:
         """Scores by name, at an interval of images shown."""
@@ -24,6 +30,8 @@ class Scorer(Protocol):
 
 class HeldOut:
     """Scores of a supervised model: ``val_…`` while it learns, where there are such images, ``test_…`` at the end."""
+
+    identity = "held out"
 
     def __init__(self, data: ImageData) -> None:
         self.splits = data.splits

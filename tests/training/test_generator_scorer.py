@@ -87,6 +87,20 @@ def test_a_resumed_run_has_the_scores_of_an_uninterrupted_one(run_scored):
     assert read_scores("parts") == read_scores("whole") and len(read_scores("whole")) == 4
 
 
+@pytest.mark.parametrize("change", ["scores.scorer.count=64", "scores.best=kid"])
+def test_another_judge_starts_the_scores_and_the_best_anew(run_scored, change):
+    """Its values are no better or worse than those before, wherever they lie."""
+    run_scored("name=a", "images=128", "scores.lower=false")
+    before = Path("outputs/a/scores.csv").read_text()
+    state = checkpoint("a")["callbacks"]["Scores"]["best_value"]
+    assert run_scored("name=a", "images=256", "scores.lower=false", change).status == 0
+    assert [int(row["images"]) for row in read_scores("a")] == [192, 256]
+    assert Path("outputs/a/scores_until_000000128.csv").read_text() == before
+    best = max(float(row["kid" if "kid" in change else "fid"]) for row in read_scores("a"))
+    assert checkpoint("a")["callbacks"]["Scores"]["best_value"] == pytest.approx(best) != state
+    assert checkpoint("a", "best")["images"] > 128
+
+
 def test_scoring_changes_nothing_that_is_trained(run_scored, run_train):
     run_scored("name=scored", "images=128", "model.generator.dropout=0.2")
     run_train(*TINY, "callbacks=none", "name=alone", "images=128", "model.generator.dropout=0.2")

@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 class Scores(Callback):
     """Writes ``scores.csv`` and the loggers at every ``every`` images.
 
+    A run that goes on with another scorer, or another ``best``, starts both anew; ``scores.csv`` until then is kept
+    as ``scores_until_<images>.csv``.
+
     Args:
         scorer: see ``src.training.scoring``.
         best: score whose best value is kept as ``checkpoints/best.ckpt``; None keeps none.
@@ -26,12 +29,19 @@ class Scores(Callback):
         self.folder, self.scorer, self.every = folder, scorer, every
         self.best, self.lower = best, lower
         self.file = MetricsFile(folder.path / "scores.csv")
+        self.judge = f"{scorer.identity} best={best}"
+        self.replaces = False  # the run so far had another
         self.best_value: float | None = None
         self.latest: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.is_global_zero:
-            self.file.drop_after(pl_module.clock.images)
+        if not trainer.is_global_zero:
+            return
+        images = pl_module.clock.images
+        self.file.drop_after(images)
+        if self.replaces and self.file.exists():
+            kept = self.file.path.replace(self.folder.path / f"scores_until_{images:09d}.csv")
+            log.info(f"scored by something else from here on: the scores so far are kept in {kept.name}")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not pl_module.clock.crossed(self.every):
@@ -60,7 +70,9 @@ class Scores(Callback):
         return improved
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_value": self.best_value, "latest": self.latest}
+        return {"best_value": self.best_value, "latest": self.latest, "judge": self.judge}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_value, self.latest = state_dict["best_value"], dict(state_dict["latest"])
+        self.replaces = state_dict.get("judge", self.judge) != self.judge
+        if not self.replaces:
+            self.best_value, self.latest = state_dict["best_value"], dict(state_dict["latest"])
