@@ -19,7 +19,7 @@ from src.networks.progressive import blend_real
 from src.networks.second_derivative import differentiable_twice
 from src.pixels import to_unit_range
 from src.training.ema import ExponentialMovingAverage
-from src.training.module import ClockedModule, OptimizerFactory, seed_noise
+from src.training.module import ClockedModule, OptimizerFactory, seed_noise, send
 from src.training.penalties import Penalty
 from src.training.schedule import Schedule, State
 
@@ -150,7 +150,7 @@ class AdversarialModule(ClockedModule):
     def draw(self, stream: Stream, sample: Callable[[int, torch.Generator], Tensor], count: int) -> Tensor:
         """``count`` rows for this rank at this step: its slice of what ``sample`` draws for the whole batch."""
         rows = sample(count * self.trainer.world_size, random_generator(self.seed, stream, self.clock.images))
-        return rows[self.global_rank * count :][:count].to(self.device)
+        return send(rows[self.global_rank * count :][:count], self.device)
 
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:

@@ -31,6 +31,13 @@ def seed_noise(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor``, which is on the CPU, on ``device``; nobody waits for what a GPU is still at."""
+    if device.type == "cuda":  # which copies at its own time only from memory that stays in place
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 class ClockedModule(LightningModule, ABC):
     """Optimizes by hand, on the clock of real images shown.
 
@@ -47,6 +54,9 @@ class ClockedModule(LightningModule, ABC):
         self.automatic_optimization = False
         self.name, self.optimizer, self.seed, self.schedule = name, optimizer, seed, schedule
         self.clock, self.meter = Clock(), Meter()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return {name: send(tensor, device) for name, tensor in batch.items()}
 
     def descend(self, loss: Tensor, optimizer: LightningOptimizer) -> None:
         self.manual_backward(loss)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -109,6 +110,13 @@ def test_sampling_changes_no_statistics_and_gives_each_latent_its_own_image():
     assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
     assert torch.allclose(together[1:2], module.sample(latents[1:2]), atol=1e-6)
     assert module.generator.training
+
+
+def test_what_goes_to_a_gpu_waits_for_none_of_its_work():
+    """A copy from pageable memory would begin when all that was asked of the GPU is done."""
+    tensor, gpu = Mock(), torch.device("cuda")
+    make_module().transfer_batch_to_device({"image": tensor}, gpu, 0)
+    tensor.pin_memory.return_value.to.assert_called_once_with(gpu, non_blocking=True)
 
 
 def test_more_latents_than_fit_in_memory_are_sampled_some_at_a_time(monkeypatch):
