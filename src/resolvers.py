@@ -35,14 +35,19 @@ def share(total: int, parts: int) -> int:
 
 def phase_share(total: int, start: int, final: int) -> int:
     """Images of each phase where growing from ``start`` to ``final`` px in equal phases, and two for the last."""
-    return max(1, total // (2 * round(math.log2(final / start)) + 2))
+    doublings = max(0, round(math.log2(final / max(start, 1))))  # the schedule says where they cannot be
+    return max(1, total // (2 * doublings + 2))
+
+
+def attention_resolution(resolution: int) -> int:
+    """Where Enhanced-GAN attends: before its 256 px block, or before the last one of a run that stops below."""
+    return resolution >> max(0, math.ceil(math.log2(resolution / 256)))
 
 
 OmegaConf.register_new_resolver("phase_share", phase_share, replace=True)
 # The paper's decay of 0.999 per step of 16 images is a half-life of 11,000 images; a short run must forget faster.
 OmegaConf.register_new_resolver("ema_half_life", lambda images: min(11_000, share(images, 50)), replace=True)
-# Enhanced-GAN attends before its 256 px block, or before the last one of a run that stops below.
-OmegaConf.register_new_resolver("attention_resolution", lambda resolution: min(256, resolution), replace=True)
+OmegaConf.register_new_resolver("attention_resolution", attention_resolution, replace=True)
 OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
 OmegaConf.register_new_resolver("joint_channels", lambda c, m, joint: joint_channels(c, len(m), joint), replace=True)
 OmegaConf.register_new_resolver("image_size", lambda side, aspect: list(image_size(side, aspect)), replace=True)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import SMALL
+
 
 @pytest.fixture
 def images(tmp_path):
@@ -30,6 +32,18 @@ def test_a_bad_file_is_named_and_leaves_no_store_behind(run_tiny, images, cache,
     assert outcome.status == 2
     assert f"images/{bad}" in outcome.error and "data.on_error=skip" in outcome.error
     assert set(cache.glob("*/*")) == stores
+
+
+def test_images_of_any_aspect_are_grown_to(run_train):
+    Path("images").mkdir()
+    for i in range(40):
+        Image.new("L", (30, 20), i).save(f"images/{i}.png")
+    asked = (*SMALL, "model=enhanced", "data=folder", "data.root=images", "data.aspect=[20,30]", "resolution=24")
+    asked += ("images=96", "batch_size=16", "name=a")
+    assert "set model.schedule.start_resolution=6" in run_train(*asked).error
+    assert run_train(*asked, "model.schedule.start_resolution=6").status == 0
+    with Image.open("outputs/a/samples/000000096.png") as grid:
+        assert grid.size == (8 * (24 + 2) + 2, 8 * (16 + 2) + 2)
 
 
 def test_bad_files_can_be_skipped_and_are_counted(run_tiny, images):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,10 +19,14 @@ def image_size(resolution: int, aspect: Sequence[int]) -> tuple[int, int]:
     """
     height, width = aspect
     longer = max(height, width)
-    if min(height, width) < 1 or resolution * min(height, width) % longer:
+    if min(height, width) < 1:
+        raise UserError(f"data.aspect=[{height}, {width}] must be positive, as [3, 4]")
+    if resolution * min(height, width) % longer:
+        unit = longer // math.gcd(height, width)
+        grown = unit * 2 ** max(0, round(math.log2(max(resolution, 1) / unit)))
         raise UserError(
             f"data.aspect=[{height}, {width}] has no whole number of pixels at data.resolution={resolution}: "
-            f"take a resolution that {longer} divides"
+            f"take a multiple of {unit}, such as {grown}"
         )
     return resolution * height // longer, resolution * width // longer
 

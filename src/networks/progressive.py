@@ -56,9 +56,10 @@ def start_shape(start_resolution: int, base_aspect: Sequence[int]) -> tuple[int,
     """(height, width) of the smallest features: ``base_aspect`` with ``start_resolution`` as its longer side."""
     height, width = base_aspect
     if min(height, width, start_resolution) < 1 or start_resolution * min(height, width) % max(height, width):
+        unit = max(height, width) // math.gcd(height, width)
         raise UserError(
-            f"model.generator.base_aspect=[{height}, {width}] has no whole number of pixels at "
-            f"start_resolution={start_resolution}: set start_resolution={max(height, width)}"
+            f"data.aspect=[{height}, {width}] has no whole number of pixels at start_resolution={start_resolution}: "
+            f"set model.schedule.start_resolution={unit * math.ceil(4 / unit)}"
         )
     return start_resolution * height // max(height, width), start_resolution * width // max(height, width)
 
@@ -88,8 +89,12 @@ class Progressive(nn.Module):
         self.attention_at: int | None = None
 
     def features_at(self, resolution: int) -> int:
-        """Channels of the features of ``resolution``: min(fmap_base / 2^(log₂ resolution − 1), fmap_max)."""
-        return max(1, min(2 * self.fmap_base // resolution, self.fmap_max))
+        """Channels of the features of ``resolution``: min(fmap_base / 2^(log₂ resolution − 1), fmap_max).
+
+        The logarithm is rounded, so that they divide by 8, which attention needs, also where an aspect has no power
+        of two.
+        """
+        return max(1, min(2 * self.fmap_base // 2 ** round(math.log2(resolution)), self.fmap_max))
 
     def active_parameters(self, resolution: int, alpha: float = 1.0) -> Iterator[nn.Parameter]:
         """The parameters that a forward with the same arguments gives a gradient."""

@@ -123,8 +123,8 @@ class ProgressiveSchedule(Schedule):
     The start resolution stabilises; then each doubling fades in and stabilises; the last one does so up to ``total``.
 
     Args:
-        start_resolution: pixels a side at the beginning, a power of two.
-        resolution: pixels a side at the end, a power of two.
+        start_resolution: pixels a side at the beginning.
+        resolution: pixels a side at the end, the start's times a power of two.
         data_resolution: pixels a side of the stored images.
         fade_images: images shown while a resolution fades in.
         stabilise_images: images shown after that, before the next one.
@@ -134,8 +134,9 @@ class ProgressiveSchedule(Schedule):
         total: images shown by the whole run.
 
     Raises:
-        UserError: a resolution that is no power of two in 4…1024, that shrinks or exceeds the data's; a resolution
-            without batch size or learning rate; a phase shorter than a batch (its own or the previous phase's).
+        UserError: a resolution outside 4…1024, one that doubling does not reach, that shrinks or exceeds the data's; a
+            resolution without batch size or learning rate; a phase shorter than a batch (its own or the previous
+            phase's).
     """
 
     def __init__(
@@ -196,11 +197,16 @@ def _nearest_lower(values: Mapping[int, float] | float, resolution: int, key: st
 
 def _check_resolutions(start: int, final: int, data: int) -> None:
     for key, value in (("start_resolution", start), ("resolution", final)):
-        if not SMALLEST <= value <= LARGEST or value & (value - 1):
-            raise UserError(f"model.schedule.{key}={value} must be a power of two from {SMALLEST} to {LARGEST}")
+        if not SMALLEST <= value <= LARGEST:
+            raise UserError(f"model.schedule.{key}={value} must be from {SMALLEST} to {LARGEST} (pixels a side)")
     if start > final:
         raise UserError(
             f"model.schedule.start_resolution={start} is above model.schedule.resolution={final}: networks only grow"
+        )
+    times, rest = divmod(final, start)
+    if rest or times & (times - 1):
+        raise UserError(
+            f"model.schedule.resolution={final} is not model.schedule.start_resolution={start} times a power of two"
         )
     if final > data:
         raise UserError(

@@ -329,5 +329,5 @@ def test_an_aspect_stores_images_that_are_not_square(tmp_path: Path) -> None:
 
 
 def test_an_aspect_without_whole_pixels_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data.aspect=\[3, 4\] has no whole number of pixels at data.resolution=10"):
-        folder_data(with_masks(tmp_path / "data"), resolution=10, aspect=(3, 4))
+    with pytest.raises(UserError, match=r"at data.resolution=256: take a multiple of 3, such as 192$"):
+        folder_data(with_masks(tmp_path / "data"), resolution=256, aspect=(400, 600))

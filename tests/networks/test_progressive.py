@@ -296,6 +296,10 @@ def test_a_resolution_that_doubling_does_not_reach_is_refused_with_the_nearest_g
         small_generator(resolution)
 
 
-def test_an_aspect_without_whole_pixels_is_refused_with_a_start_that_has_them():
-    with pytest.raises(UserError, match=r"base_aspect=\[9, 16\] .* set start_resolution=16$"):
-        small_generator(base_aspect=(9, 16))
+@pytest.mark.parametrize(("aspect", "start"), [((9, 16), 16), ((400, 600), 6), ((5, 7), 7)])
+def test_an_aspect_without_whole_pixels_is_refused_with_a_start_that_has_them(aspect, start):
+    with pytest.raises(UserError, match=rf"data\.aspect=.* set model\.schedule\.start_resolution={start}$"):
+        small_generator(base_aspect=aspect)
+    generator = small_generator(start * 4, start_resolution=start, base_aspect=aspect, attention_at=start * 4)
+    height, width = generator(torch.randn(2, 12), start * 4).shape[2:]
+    assert height * aspect[1] == width * aspect[0] and width == start * 4
