@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import urllib.error
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +63,26 @@ class CifarData(ImageData):
         return {"train": Split(self._store, rows[:first_test]), "test": Split(self._store, rows[first_test:])}
 
     def prepare(self) -> None:
-        if self._store is None:
-            parts = {train: self._load(train) for train in (True, False)}
-            files = sorted((self.root / CIFAR10.base_folder).glob("*_batch*"))
-            stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-            key = hashlib.sha256(repr((FORMAT, self._description.classes, stamps)).encode()).hexdigest()[:16]
-            self._store = Store.open_or_build(self.cache / f"{self.name}-{key}", lambda out: self._build(out, parts))
+        if self._store is not None:
+            return
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with open(self.cache / ".cifar-10.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one process downloads, verifies and decodes; those beside it wait
+            if not self._folder.is_dir():
+                self._load(train=True)
+            stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(self._folder.glob("*_batch*"))]
+            facts = (FORMAT, self._description.classes, stamps, self.verify)
+            key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+            self._store = Store.open_or_build(self.cache / f"{self.name}-{key}", self._build)
+
+    @property
+    def _folder(self) -> Path:
+        return self.root / CIFAR10.base_folder
 
     def _load(self, train: bool) -> CIFAR10:
-        present = (self.root / CIFAR10.base_folder).is_dir()
         loader = CIFAR10 if self.verify else _Unverified
         try:
-            return loader(str(self.root), train=train, download=not present)
+            return loader(str(self.root), train=train, download=not self._folder.is_dir())
         except (urllib.error.URLError, OSError) as problem:
             raise UserError(
                 f"CIFAR-10 is not in data.root={self.root} and could not be downloaded ({problem}): connect to the "
@@ -85,13 +94,14 @@ class CifarData(ImageData):
                 "delete it to download it anew, or accept it as it is with data.verify=false"
             ) from problem
 
-    def _build(self, out: Path, parts: Mapping[bool, CIFAR10]) -> dict[str, Any]:
+    def _build(self, out: Path) -> dict[str, Any]:
         wanted = np.array([CLASSES.index(c) for c in self._description.classes])
         images, labels = [], []
         for train in (True, False):
-            targets = np.asarray(parts[train].targets)
+            part = self._load(train)
+            targets = np.asarray(part.targets)
             keep = np.isin(targets, wanted)
-            images.append(parts[train].data[keep].transpose(0, 3, 1, 2))
+            images.append(part.data[keep].transpose(0, 3, 1, 2))
             labels.append((targets[keep][:, None] == wanted).argmax(1))
         np.save(out / "images.npy", np.ascontiguousarray(np.concatenate(images)))
         np.save(out / "labels.npy", np.concatenate(labels))

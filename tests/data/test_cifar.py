@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +64,31 @@ def test_labels_count_in_the_order_of_the_classes_asked_for(tmp_path, load):
     assert ((pixels == CLASSES.index("cat")) == (batch["label"] == 1)).all() and set(batch["label"].tolist()) == {0, 1}
 
 
-def test_the_second_visit_decodes_nothing(tmp_path, load, monkeypatch):
+def test_the_second_visit_reads_and_verifies_nothing(tmp_path, load, monkeypatch):
     write_cifar(tmp_path)
     load("dog").prepare()
-    monkeypatch.setattr(CifarData, "_build", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(CifarData, "_load", lambda *_: pytest.fail("read again"))
     load("dog").prepare()
+
+
+def test_processes_that_start_at_once_download_once(tmp_path, load, monkeypatch):
+    downloads: list[str] = []
+
+    def download(url: str, root: str, **_: object) -> None:
+        downloads.append(url)
+        time.sleep(0.2)
+        write_cifar(Path(root))
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", download)
+    data = [load("dog"), load("dog")]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(CifarData.prepare, data))
+    assert len(downloads) == 1 and len(data[0].split("train")) == len(data[1].split("train")) > 0
 
 
 def test_a_copy_that_is_not_the_original_is_refused_unless_accepted(tmp_path, load):
     write_cifar(tmp_path)
+    load("dog").prepare()
     with pytest.raises(UserError, match=r"is not the original .*data\.verify=false"):
         load("dog", verify=True).prepare()
 
