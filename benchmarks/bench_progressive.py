@@ -26,7 +26,7 @@ from benchmarks.bench_attention import peak_memory
 from benchmarks.timing import interleaved, machine, table
 from src.networks.progressive import Discriminator, Generator
 from src.networks.second_derivative import differentiable_twice
-from src.training.adversarial import frozen, judge
+from src.training.adversarial import discriminate, frozen
 from src.training.losses import Wasserstein
 from src.training.memory import keep_freed_memory
 from src.training.penalties import GradientPenalty
@@ -154,7 +154,7 @@ def project_step(
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             fake = g(torch.randn(batch, 512))
-            real_logits, fake_logits = judge(d, real, fake.detach(), discriminator.group)
+            real_logits, fake_logits = discriminate(d, real, fake.detach(), discriminator.group)
             loss.discriminator(real_logits, fake_logits).backward()
             with differentiable_twice(discriminator):
                 value = penalty(d, real, fake, torch.rand(batch))

@@ -42,7 +42,9 @@ def uniform(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator)
 
 
-def judge(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, group: int | None) -> Sequence[Tensor]:
+def discriminate(
+    discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, group: int | None
+) -> Sequence[Tensor]:
     """Logits of real and of fake images, in one pass where that changes nothing: weights are prepared once, not twice.
 
     ``group``: how many consecutive images the discriminator looks at together; None: all, as batch norm does.
@@ -107,7 +109,7 @@ class AdversarialModule(ClockedModule):
         real = blend_real(to_unit_range(batch["image"]), state.alpha)
         fake = generator(self.draw(Stream.LATENT, self.latent.sample, len(real)))
 
-        real_logits, fake_logits = judge(discriminator, real, fake.detach(), self.group)
+        real_logits, fake_logits = discriminate(discriminator, real, fake.detach(), self.group)
         loss_d = self.loss.discriminator(real_logits, fake_logits)
         self.manual_backward(loss_d)
         penalty = torch.zeros_like(loss_d)

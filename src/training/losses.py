@@ -35,7 +35,8 @@ class Wasserstein:
     """The critic's estimate of the Wasserstein-1 distance (Arjovsky et al., "Wasserstein GAN", ICML 2017).
 
     D minimises E[D(fake)] − E[D(real)], G minimises −E[D(fake)]; logits (B,), losses in float32. It needs a critic
-    that is nearly 1-Lipschitz: pair it with ``penalties.GradientPenalty`` or spectral normalisation.
+    that is nearly 1-Lipschitz: pair it with ``penalties.GradientPenalty``. Spectral norm alone, as it is here, does not
+    make it so: every layer has a constant of its own (:func:`src.networks.equalized.normalise_spectrally`).
 
     Args:
         drift: weight of E[D(real)²] in D's loss, which keeps its output from drifting away from 0 (Karras et al.,

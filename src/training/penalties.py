@@ -1,8 +1,11 @@
-"""Penalties on the critic's gradient at some images, summed with its adversarial loss.
+"""Penalties on the critic's gradient at some images, added to its adversarial loss.
 
-A training step adds whatever its list of penalties holds and knows none of them by name::
+A training step pays whatever its list of penalties holds and knows none of them by name. Each is differentiated by
+itself, so that no two passes through the critic are held at once::
 
-    loss_d += sum(p(critic, real, fake, mix) for p in penalties if p.due(step))
+    for penalty in penalties:
+        if penalty.due(step):
+            penalty(critic, real, fake, mix).backward()
 """
 
 from __future__ import annotations

@@ -42,7 +42,6 @@ class State:
     alpha: float  # share of the newest layers, in [0, 1]
     batch_size: int  # images per step over all devices
     lr: float
-    phase: int  # index into ``phases()``
     step: int  # number of this step, counted from the beginning of the run
     grows: bool  # the first step with new layers: optimizers start with fresh moments
 
@@ -71,14 +70,12 @@ class Schedule:
 
     def at(self, images: int) -> State:
         """The state of the step that begins after ``images`` images; the last phase goes on beyond its end."""
-        index = bisect_right(self.boundaries, images)
-        phase = self._phases[index]
+        phase = self._phases[bisect_right(self.boundaries, images)]
         return State(
             resolution=phase.resolution,
             alpha=phase.alpha(images),
             batch_size=phase.batch_size,
             lr=phase.lr,
-            phase=index,
             step=phase.step + (images - phase.start) // phase.batch_size,
             grows=phase.fading and images == phase.start,
         )

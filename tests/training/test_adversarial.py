@@ -17,7 +17,7 @@ from src.networks.latent import Latent
 from src.networks.progressive import Discriminator as ProgressiveDiscriminator
 from src.pixels import to_unit_range
 from src.training import adversarial
-from src.training.adversarial import AdversarialModule, frozen, judge
+from src.training.adversarial import AdversarialModule, discriminate, frozen
 from src.training.losses import BinaryCrossEntropy
 from src.training.meter import Meter
 from src.training.optim import adam
@@ -167,7 +167,7 @@ def test_real_and_fake_images_share_a_pass_where_no_group_of_images_spans_both(c
         seen.append(len(images))
         return network(images, 8)
 
-    found = judge(discriminator, real, fake, network.group)
+    found = discriminate(discriminator, real, fake, network.group)
     assert len(seen) == passes and sum(seen) == 2 * count
     for logits, images in zip(found, (real, fake), strict=True):
         assert torch.allclose(logits, network(images, 8), atol=1e-12)
