@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from src.networks.equalized import EqualizedConv2d, at_least_float32
 
-BLOCK = {"cpu": 2**18, "cuda": 2**24}  # pairs of positions held at once: what fits a CPU's cache or fills a GPU
+BLOCK = {"cpu": 2**20, "cuda": 2**24}  # pairs of positions held at once: enough to keep the processor busy
 
 
 class SelfAttention(nn.Module):
@@ -133,7 +133,7 @@ def _second_derivative(
     """
     dtype, sums = query.dtype, at_least_float32(query)
     queries, grads = [], []
-    d_key, d_value = torch.zeros_like(key, dtype=sums), torch.zeros_like(value, dtype=sums)
+    d_key, d_value = (torch.zeros_like(t.transpose(1, 2), dtype=sums) for t in (key, value))  # channels × positions
     wide_key = key.to(sums).transpose(1, 2)
     keys, all_keys = torch.cat([key, to_key], 2), torch.cat([key, to_key, to_value], 2)
     d = key.shape[2]
@@ -151,9 +151,11 @@ def _second_derivative(
         outer = toward.mul_(weights)
         queries.append(d_scores @ key + carried[..., d:])
         grads.append(averages[..., 2 * d :] + outer @ value)
-        d_key += d_scores.transpose(1, 2) @ q + inner.transpose(1, 2) @ to_q
-        d_value += outer.transpose(1, 2) @ g
-    return torch.cat(queries, 1), d_key.to(dtype), d_value.to(dtype), torch.cat(grads, 1)
+        # Of the two factors the small one is turned: a product with the other turned would copy all pairs first.
+        d_key += q.transpose(1, 2) @ d_scores + to_q.transpose(1, 2) @ inner
+        d_value += g.transpose(1, 2) @ outer
+    d_key, d_value = (t.transpose(1, 2).to(dtype) for t in (d_key, d_value))
+    return torch.cat(queries, 1), d_key, d_value, torch.cat(grads, 1)
 
 
 def _row_sums(left: Tensor, right: Tensor) -> Tensor:

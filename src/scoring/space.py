@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import urllib.error
 from abc import ABC, abstractmethod
 from importlib import import_module
@@ -15,6 +14,7 @@ from src.data.base import Description
 from src.errors import UserError
 from src.networks.classifier import Classifier, ResidualClassifier
 from src.pixels import to_bytes
+from src.training.checkpoint_io import weights_digest
 from src.training.restore import load_run
 from src.training.supervised import SupervisedModule
 
@@ -39,12 +39,8 @@ class FeatureSpace(nn.Module, ABC):
     def forward(self, images: Tensor) -> tuple[Tensor | None, Tensor]: ...
 
     def digest(self) -> str:
-        """sha256 of name and values of all weights."""
-        total = hashlib.sha256(self.title.encode())
-        for name, value in self.state_dict().items():
-            total.update(name.encode())
-            total.update(value.cpu().contiguous().numpy().tobytes())
-        return total.hexdigest()
+        """sha256 of the title and all weights."""
+        return weights_digest(self, self.title)
 
 
 class ClassifierSpace(FeatureSpace):

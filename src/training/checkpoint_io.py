@@ -52,9 +52,9 @@ def load_weights(network: nn.Module, path: Path, prefixes: Sequence[str]) -> Non
     network.load_state_dict(weights)
 
 
-def weights_digest(network: nn.Module) -> str:
-    """sha256 of name and values of all weights."""
-    total = hashlib.sha256()
+def weights_digest(network: nn.Module, title: str = "") -> str:
+    """sha256 of ``title`` and of name and values of all weights."""
+    total = hashlib.sha256(title.encode())
     for name, value in network.state_dict().items():
         total.update(name.encode())
         total.update(value.cpu().contiguous().numpy().tobytes())
