@@ -230,6 +230,7 @@ def test_ctrl_c_is_one_line_that_promises_no_more_than_is_true(runs, tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")},
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which tests in the background ignore
     )
     while process.poll() is None and not list(tmp_path.glob("cache/*/scores/*.pt")):
         time.sleep(0.01)  # until it is in the midst of scoring: the real images are measured
