@@ -69,6 +69,11 @@ def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = Fa
     return [quote(argument) for argument in arguments]
 
 
+def key_of(override: str) -> str:
+    """What ``key=value``, ``+key=value`` or ``~key`` is about."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def _exists(path: str) -> bool:
     return os.path.exists(os.path.expanduser(path))  # false also of what is too long to be a path
 
@@ -153,7 +158,7 @@ def _is_number(value: Any) -> bool:
 
 def _unknown_key(config_name: str, override: str, overrides: Sequence[str]) -> str | None:
     """What is wrong with ``override``, where its key is in no configuration that the valid ones compose."""
-    key = override.lstrip("+~").partition("=")[0]
+    key = key_of(override)
     groups = [p.name for p in CONF.iterdir() if p.is_dir()]
     chosen = [o for o in overrides if o.partition("=")[0] in groups]
     cfg = hydra.compose(config_name, chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -85,6 +86,11 @@ def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: _without_cache(value) for key, value in settings.items() if key not in FREE_SETTINGS}
     model = kept["model"]
     return {**kept, "model": {**model, "schedule": {k: v for k, v in model["schedule"].items() if k != "total"}}}
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """sha256 of settings, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _without_cache(settings: Any) -> Any:

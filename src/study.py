@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import sys
@@ -21,7 +20,7 @@ from src.data.base import ImageData
 from src.data.joint import sometimes_empty
 from src.data.store import count_splits
 from src.downstream.analysis import Study, analyse
-from src.downstream.asked import CONFIG, compose, divide, settings_of
+from src.downstream.command_line import CONFIG, compose, divide, settings_of
 from src.downstream.gather import StudyRuns, collect, of_largest_share, study_page
 from src.downstream.jobs import Launcher, run_jobs
 from src.downstream.judging import score_generators
@@ -33,7 +32,7 @@ from src.errors import UserError
 from src.release.export import Export, Request, TooFewPass
 from src.release.masks import MaskLimits
 from src.reporting.study import write_study
-from src.run_folder import RunFolder
+from src.run_folder import RunFolder, digest
 from src.train import PATHS
 from src.training.build import build_loggers
 from src.training.job import train
@@ -129,8 +128,7 @@ def _export(run: TrainedRun, name: str, count: int, data: ImageData, reject: boo
         reject=reject,
         limits=MaskLimits(may_be_empty=sometimes_empty(train, data.description.masks)),
     )
-    identity = json.dumps(Export(run, request, folder).identity(), sort_keys=True)
-    out = folder / "synthetic" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    out = folder / "synthetic" / f"{name}-{digest(Export(run, request, folder).identity())[:8]}"
     print(f"exporting {count} images of {run.folder.name} to {out}")
     try:
         Export(run, request, out).write()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from src import evaluate, generate, overrides, train
-from src.downstream.asked import divide, settings_of
+from src.downstream.command_line import divide, settings_of
 from src.errors import UserError
 from tests.conftest import ROOT
 

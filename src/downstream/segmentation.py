@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics.functional.segmentation import dice_score
 
 from src.data.store import Batch, Split
 from src.downstream.case_report import PICTURE, TABLE, save_case_picture, write_case_table
@@ -64,14 +65,14 @@ class Segmentation:
 
 def image_dice(predicted: Tensor, target: Tensor) -> Tensor:
     """Dice coefficients (B, K) of masks (B, K, H, W): 1 where both are empty, 0 where one is."""
-    predicted, target = predicted.bool(), target.bool()
-    overlap = (predicted & target).sum((2, 3))
-    sizes = predicted.sum((2, 3)) + target.sum((2, 3))
-    return torch.where(sizes > 0, 2 * overlap / sizes, 1.0)
+    predicted, target = predicted.long(), target.long()
+    scores = dice_score(predicted, target, predicted.shape[1], average="none", aggregation_level="samplewise")
+    both_empty = ~(predicted.any(3).any(2) | target.any(3).any(2))
+    return torch.where(both_empty, 1.0, scores.view(both_empty.shape).nan_to_num(0.0))
 
 
 def _dice_of(predictions: Sequence[tuple[Tensor, Batch]]) -> Tensor:
-    """Dice coefficients (N, K) of a whole split, batch by batch: no mask is copied as a number."""
+    """Dice coefficients (N, K) of a whole split, batch by batch, since each mask is copied as 64-bit numbers."""
     return torch.cat([image_dice(output > 0, batch["mask"]) for output, batch in predictions])
 
 

@@ -13,6 +13,7 @@ from src.data.base import Description
 from src.data.decode import SUFFIXES
 from src.data.folder import FolderData
 from src.errors import UserError
+from src.overrides import key_of
 from src.resolvers import run_name
 from src.scoring.judge import Judge
 from src.scoring.observation import shuffled, split_batches
@@ -44,10 +45,10 @@ class Subject:
             outputs: folder of all runs.
             asked: the overrides ``key=value`` on the command line.
         """
-        deciding = [override.replace("'", "") for override in asked if _key(override) not in NO_MATTER]
+        deciding = [override.replace("'", "") for override in asked if key_of(override) not in NO_MATTER]
         if self.run is None:
             return outputs / "evaluate" / _folder_name(deciding)
-        others = [override for override in deciding if _key(override) != "run"]
+        others = [override for override in deciding if key_of(override) != "run"]
         return self.run.folder / "evaluation" / self.run.checkpoint.stem / _folder_name(others)
 
     def batches(self, judge: Judge, count: int) -> Iterator[Tensor]:
@@ -79,10 +80,6 @@ class Subject:
                     f"run={self.path} makes images of {key} {own.get(key)}, the data have {getattr(description, key)}: "
                     "leave data= out to score it against its own"
                 )
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0]
 
 
 def _folder_name(asked: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from src import overrides
-from src.downstream.asked import compose, divide, settings_of
+from src.downstream.command_line import compose, divide, settings_of
 from src.errors import UserError
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from src import overrides
 from src.downstream.plan import Recipe, StudySettings, is_run
 from src.errors import UserError
-from src.run_folder import identity
+from src.overrides import key_of
+from src.run_folder import digest, identity
 
 CONFIG = "study"
 GENERATOR, CLASSIFIER, UNET = "generator", "classifier", "unet"  # kinds of training that have settings of their own
@@ -41,7 +40,7 @@ def divide(arguments: Sequence[str]) -> Asked:
             kinds[kind].append(rest)
         elif argument.startswith("hydra.launcher."):
             launcher.append(argument)
-        elif _key(argument) in own:
+        elif key_of(argument) in own:
             study.append(argument)
         else:
             every_training.append(argument)
@@ -54,7 +53,7 @@ def divide(arguments: Sequence[str]) -> Asked:
 
 
 def _check_free(override: str, kind: str) -> None:
-    key = _key(override)
+    key = key_of(override)
     if key == "seed" and kind in (GENERATOR, CLASSIFIER):
         return
     if key in SET_BY_STUDY or key.startswith("training."):
@@ -88,18 +87,13 @@ def compose(recipe: Recipe) -> DictConfig:
 
 def _recipe(cfg: DictConfig, asked: Asked, kind: str, *chosen: str) -> Recipe:
     """The more particular of several values of one setting counts: a kind's, else that of all, else the default's."""
-    general = {_key(override) for override in asked.every_training}
+    general = {key_of(override) for override in asked.every_training}
     defaults = [f"{key}={value}" for key, value in cfg[kind].items() if key not in general]
     given = (*chosen, *asked.every_training, *defaults, *asked.kinds[kind])
     composed = overrides.check("train", given, multirun=False)
     settings = cast(dict[str, Any], OmegaConf.to_container(composed))
     del settings["hydra"]
-    digest = hashlib.sha256(json.dumps(identity(settings), sort_keys=True).encode()).hexdigest()
-    return Recipe(given, composed.images, composed.batch_size, digest)
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
+    return Recipe(given, composed.images, composed.batch_size, digest(identity(settings)))
 
 
 def _values(node: object) -> tuple:
