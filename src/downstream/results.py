@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from fractions import Fraction
-
-from src.errors import UserError
 
 REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, MIXED = "real", "synthetic", "synthetic_then_real", "mixed"
 REGIMES = (REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, MIXED)
@@ -57,20 +55,3 @@ def ratio_text(ratio: float) -> str:
 
 def to_json(results: Sequence[JobResult]) -> str:
     return json.dumps([asdict(result) for result in results], indent=1)
-
-
-def from_json(text: str, source: str = "results") -> list[JobResult]:
-    """The results that ``to_json`` wrote. Raises UserError naming ``source`` where the text holds something else."""
-    try:
-        return [_from_dict(entry) for entry in json.loads(text)]
-    except (ValueError, TypeError) as problem:
-        raise UserError(f"{source} holds no study results ({problem}): delete it and run the study again") from problem
-
-
-def _from_dict(entry: dict[str, object]) -> JobResult:
-    names = {field.name for field in fields(JobResult)}
-    if not isinstance(entry, dict) or set(entry) != names:
-        raise ValueError(f"expected the keys {', '.join(sorted(names))}")
-    if entry["regime"] not in REGIMES:
-        raise ValueError(f"regime {entry['regime']!r} is none of {', '.join(REGIMES)}")
-    return JobResult(**entry)  # type: ignore[arg-type]
