@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -76,7 +77,12 @@ def as_table(estimates: list[PhaseEstimate]) -> Table:
     for e in estimates:
         kind = "fade in" if e.phase.fading else "stabilise"
         numbers = (f"{n:,}" for n in (e.phase.first, e.phase.images, e.phase.batch_size, e.parameters))
-        table.add_row(f"{e.phase.resolution} px", kind, *numbers, f"{e.seconds / 3600:.2f}")
+        table.add_row(f"{e.phase.resolution} px", kind, *numbers, _hours(e.seconds))
     total = sum(e.seconds for e in estimates)
-    table.caption = f"{sum(e.phase.images for e in estimates):,} images, {total / 3600:.1f} hours on this machine"
+    table.caption = f"{sum(e.phase.images for e in estimates):,} images, {_hours(total)} hours on this machine"
     return table
+
+
+def _hours(seconds: float) -> str:
+    """As 0:06:12."""
+    return str(timedelta(seconds=math.ceil(seconds)))
