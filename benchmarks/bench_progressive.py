@@ -4,7 +4,8 @@ A full step: D with WGAN-GP and drift, then G, with the paper's channels. ``plai
 written: float32, NCHW, separate D passes for real, fake and mixed images, the scale of equalized layers multiplied onto
 the activations, upsampling before the convolution, gradients of D computed along the way in G's step, torch's own
 second derivatives, default Adam. ``project`` is this project's step without Lightning, in float32 and in bf16.
-``enhanced`` is Enhanced-GAN's, at the resolution of its attention, with and without its mirror image in D.
+``enhanced`` is Enhanced-GAN's, at the resolution of its attention: with and without its mirror image in D, and with
+keys and values pooled 4×4 in place of 2×2.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ ZOO = {
     128: (0.22, 8),
     256: (0.14, 4),
 }  # images/s, batch: a public GAN zoo
+ENHANCED: dict[str, tuple[Any, ...]] = {  # where attention is, and its pooling
+    "enhanced, bf16": ("GD",),
+    "enhanced, keys pooled 4×4, bf16": ("GD", 4),
+    "enhanced, attention in G alone, bf16": ("G",),
+}
 ROUNDS = 3
 
 
@@ -138,12 +144,15 @@ def plain_step(resolution: int, batch: int) -> Callable[[], None]:
 
 
 def project_step(
-    resolution: int, batch: int, bf16: bool, attention_in: str = "", enhanced: bool = False
+    resolution: int, batch: int, bf16: bool, attention_in: str | None = None, pool: int = 2
 ) -> Callable[[], None]:
-    """A step; ``attention_in`` holds G, D or both."""
-    attention_at = {network: resolution if network in attention_in else None for network in "GD"}
-    generator: Any = Generator(512, 3, resolution, attention_at=attention_at["G"])
-    discriminator: Any = Discriminator(3, resolution, attention_at=attention_at["D"], spectral_norm=enhanced)
+    """A step: PGGAN's, or Enhanced-GAN's where ``attention_in`` holds G, D or both."""
+    attention: dict[str, Any] = {
+        network: {"attention_at": resolution if network in (attention_in or "") else None, "attention_pool": pool}
+        for network in "GD"
+    }
+    generator: Any = Generator(512, 3, resolution, **attention["G"])
+    discriminator: Any = Discriminator(3, resolution, spectral_norm=attention_in is not None, **attention["D"])
     for network in (generator, discriminator):
         network.to(memory_format=torch.channels_last)
     optimizer_g = torch.optim.Adam(generator.parameters(), 1e-3, (0.0, 0.99), fused=True)
@@ -224,8 +233,7 @@ def main(resolutions: list[int]) -> None:
             "project, bf16": project_step(resolution, batch, True),
         }
         if resolution == 256:
-            steps["enhanced, attention in G alone, bf16"] = project_step(resolution, batch, True, "G", enhanced=True)
-            steps["enhanced, bf16"] = project_step(resolution, batch, True, "GD", enhanced=True)
+            steps |= {name: project_step(resolution, batch, True, *options) for name, options in ENHANCED.items()}
         speeds = interleaved({name: partial(timed, step, batch) for name, step in steps.items()}, ROUNDS)
         print(table(f"{resolution} px, batch {batch}", "images/s", speeds, "plain"))
         print(
@@ -235,8 +243,8 @@ def main(resolutions: list[int]) -> None:
             reached = floating_point_operations(steps[name]) * statistics.median(speeds[name]) / batch
             print(f"{name}: {reached / 1e12:.2f} TFLOP/s, {reached / peak[dtype]:.0%} of a large convolution's\n")
         if resolution == 256:
-            for name, attention_in in {"pggan": "", "enhanced, attention in G alone": "G", "enhanced": "GD"}.items():
-                peak_bytes = peak_memory(project_step(resolution, batch, True, attention_in, name != "pggan"))
+            for name, options in {"pggan": (), **ENHANCED}.items():
+                peak_bytes = peak_memory(project_step(resolution, batch, True, *options))
                 print(f"Peak memory of a step of {name}: {peak_bytes / 2**20:,.0f} MiB\n")
 
 

@@ -18,15 +18,22 @@ class SelfAttention(nn.Module):
     """Features (B, C, H, W) → the same shape: ``x + γ·out(attention(x))`` with γ starting at 0.
 
     Zhang et al., "Self-Attention GAN", ICML 2019, section 3: 1×1 convolutions without bias to queries and keys of C/8
-    channels and values of C/2; keys and values are 2×2 max-pooled, scores are not divided by √d, and a 1×1
-    convolution returns to C channels. C must be a multiple of 8.
+    channels and values of C/2; keys and values are max-pooled, scores are not divided by √d, and a 1×1 convolution
+    returns to C channels. C must be a multiple of 8.
+
+    Args:
+        channels: C.
+        equalized: scale the weights at run time.
+        pool: side of the pooling, 2 in the paper, whose 64×64 features have 32×32 keys. Time goes with the pairs of
+            positions, so 4 costs a quarter.
 
     A penalty on gradients differentiates twice, which the fused kernels cannot: see
     :func:`src.networks.second_derivative.differentiable_twice`.
     """
 
-    def __init__(self, channels: int, equalized: bool = True) -> None:
+    def __init__(self, channels: int, equalized: bool = True, pool: int = 2) -> None:
         super().__init__()
+        self.pool = pool
 
         def conv(fan_in: int, fan_out: int) -> EqualizedConv2d:
             return EqualizedConv2d(fan_in, fan_out, 1, gain=1.0, equalized=equalized, bias=False)
@@ -44,7 +51,7 @@ class SelfAttention(nn.Module):
         projected = self.query.convolve(features, torch.cat([layer.scaled_weight(features) for layer in layers]))
         projected = projected.contiguous(memory_format=torch.channels_last)  # so that what follows are views
         query, rest = projected.split([self.query.out_channels, self.key.out_channels + self.value.out_channels], 1)
-        key, value = F.max_pool2d(rest, 2).split([self.key.out_channels, self.value.out_channels], 1)
+        key, value = F.max_pool2d(rest, self.pool).split([self.key.out_channels, self.value.out_channels], 1)
         attend = _TwiceDifferentiable.apply if self.twice else _attend
         attended = attend(_positions(query), _positions(key), _positions(value))
         attended = attended.transpose(1, 2).unflatten(2, features.shape[2:])

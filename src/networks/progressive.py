@@ -109,7 +109,9 @@ class Progressive(nn.Module):
     def _fades(self, resolution: int, alpha: float) -> bool:
         return alpha < 1 and resolution > self.resolutions[0]
 
-    def _make_attention(self, network: str, attention_at: int | None, equalized: bool) -> SelfAttention | None:
+    def _make_attention(
+        self, network: str, attention_at: int | None, pool: int, start: tuple[int, int], equalized: bool = True
+    ) -> SelfAttention | None:
         if attention_at is None:
             return None
         key = f"model.{network}.attention_at={attention_at}"
@@ -125,8 +127,14 @@ class Progressive(nn.Module):
                 f"{key} has {channels} channels, and attention needs a multiple of 8: "
                 "choose a lower attention_at, or fmap_base and fmap_max that are powers of two"
             )
+        shorter = min(start) * attention_at // 2 // self.resolutions[0]
+        if not 1 <= pool <= shorter:
+            raise UserError(
+                f"model.{network}.attention_pool={pool} does not fit features whose shorter side is {shorter}: "
+                f"choose 1 to {shorter}"
+            )
         self.attention_at = attention_at
-        return SelfAttention(channels, equalized)
+        return SelfAttention(channels, equalized, pool)
 
 
 class Generator(Progressive):
@@ -142,10 +150,12 @@ class Generator(Progressive):
         fmap_max: … and at most this.
         pixel_norm: normalise the features of every pixel after every convolution's LeakyReLU.
         attention_at: put self-attention on the features that enter this resolution's block; ``None``: nowhere.
+        attention_pool: side of the max-pooling of its keys and values.
 
     Raises:
         UserError: ``resolution`` cannot be grown to from ``start_resolution``, ``base_aspect`` has no whole number of
-            pixels, ``attention_at`` is never reached or has channels that attention cannot divide.
+            pixels, ``attention_at`` is never reached or has channels that attention cannot divide, or
+            ``attention_pool`` is larger than the features.
     """
 
     def __init__(
@@ -159,6 +169,7 @@ class Generator(Progressive):
         fmap_max: int = 512,
         pixel_norm: bool = True,
         attention_at: int | None = None,
+        attention_pool: int = 2,
     ) -> None:
         shape = start_shape(start_resolution, base_aspect)
         super().__init__(resolution, start_resolution, fmap_base, fmap_max)
@@ -171,7 +182,7 @@ class Generator(Progressive):
         self.rgb = nn.ModuleDict(
             {str(size): EqualizedConv2d(width(size), channels, 1, gain=1.0) for size in self.resolutions}
         )
-        self.attention = self._make_attention("generator", attention_at, equalized=True)
+        self.attention = self._make_attention("generator", attention_at, attention_pool, shape)
 
     def forward(self, latent: Tensor, resolution: int, alpha: float = 1.0) -> Tensor:
         """Images of ``resolution``.
@@ -202,6 +213,7 @@ class Discriminator(Progressive):
             scaling: see :func:`src.networks.equalized.normalise_spectrally`.
         equalized: scale the weights at run time; ``False``: He's initialisation only.
         attention_at: put self-attention behind this resolution's block, the generator's mirror image.
+        attention_pool: side of the max-pooling of its keys and values.
         minibatch_std_group: samples per group of :class:`MinibatchStd`; 1 leaves that layer out.
 
     Raises:
@@ -219,6 +231,7 @@ class Discriminator(Progressive):
         spectral_norm: bool = False,
         equalized: bool = True,
         attention_at: int | None = None,
+        attention_pool: int = 2,
         minibatch_std_group: int = 4,
     ) -> None:
         shape = start_shape(start_resolution, base_aspect)
@@ -234,7 +247,7 @@ class Discriminator(Progressive):
         self.rgb = nn.ModuleDict(
             {str(size): EqualizedConv2d(channels, width(size), 1, equalized=equalized) for size in self.resolutions}
         )
-        self.attention = self._make_attention("discriminator", attention_at, equalized)
+        self.attention = self._make_attention("discriminator", attention_at, attention_pool, shape, equalized)
         if spectral_norm:
             for layer in list(self.modules()):
                 if isinstance(layer, EqualizedConv2d | EqualizedLinear):

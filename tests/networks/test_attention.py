@@ -10,9 +10,9 @@ from src.networks.attention import SelfAttention
 from src.networks.second_derivative import differentiable_twice
 
 
-def layer_of(channels: int, dtype: torch.dtype = torch.float64) -> SelfAttention:
+def layer_of(channels: int, dtype: torch.dtype = torch.float64, pool: int = 2) -> SelfAttention:
     torch.manual_seed(0)
-    layer = SelfAttention(channels).to(dtype)
+    layer = SelfAttention(channels, pool=pool).to(dtype)
     torch.nn.init.constant_(layer.gamma, 0.7)
     return layer
 
@@ -26,8 +26,8 @@ def naive(layer: SelfAttention, features: torch.Tensor) -> torch.Tensor:
         return torch.einsum("oc,bchw->bohw", weight, values)
 
     query = conv("query", features).flatten(2)
-    key = F.max_pool2d(conv("key", features), 2).flatten(2)
-    value = F.max_pool2d(conv("value", features), 2).flatten(2)
+    key = F.max_pool2d(conv("key", features), layer.pool).flatten(2)
+    value = F.max_pool2d(conv("value", features), layer.pool).flatten(2)
     weights = torch.einsum("bdn,bdm->bnm", query, key).softmax(2)
     attended = torch.einsum("bnm,bem->ben", weights, value).unflatten(2, features.shape[2:])
     return features + layer.gamma * conv("out", attended)
@@ -50,9 +50,10 @@ def test_at_initialisation_it_is_the_identity():
 
 
 @pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("pool", [1, 2, 4])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_it_equals_a_naive_softmax_over_all_pairs_with_its_gradients(layout, twice):
-    layer = layer_of(16)
+def test_it_equals_a_naive_softmax_over_all_pairs_with_its_gradients(layout, pool, twice):
+    layer = layer_of(16, pool=pool)
     features = torch.randn(2, 16, 8, 6, dtype=torch.float64).to(memory_format=layout).requires_grad_()
     inputs = (features, *layer.parameters())
     with differentiable_twice(layer) if twice else torch.enable_grad():

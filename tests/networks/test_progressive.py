@@ -285,6 +285,13 @@ def test_attention_at_a_resolution_that_is_never_reached_is_refused(make, attent
         make(attention_at=attention_at)
 
 
+@pytest.mark.parametrize("pool", [0, 7])
+def test_pooling_that_leaves_attention_no_keys_is_refused(pool):
+    options = {"base_aspect": (3, 4), "attention_at": 16, "attention_pool": pool}
+    with pytest.raises(UserError, match=rf"discriminator\.attention_pool={pool} does not fit .* choose 1 to 6$"):
+        small_discriminator(**options)
+
+
 def test_channels_that_attention_cannot_divide_are_refused():
     with pytest.raises(UserError, match=r"model\.generator\.attention_at=16 has 12 channels, .* multiple of 8"):
         Generator(8, 1, 32, fmap_base=256, fmap_max=12, attention_at=16)
