@@ -22,6 +22,7 @@ from src import overrides, processes
 from src.errors import UserError, one_line
 from src.resolvers import run_name
 from src.run_folder import FolderTaken, RunFolder
+from src.training.scoring import objective_of
 
 INTERRUPTED = 130  # exit status after Ctrl-C
 
@@ -129,7 +130,8 @@ def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, st
     if status:
         reason = folder.status().get("reason") or f"one of its processes ended with exit status {status}"
         failures[folder.name] = reason
-    return None
+        return None
+    return None if cfg.dry_run else objective_of(folder.final(), cfg.objective)
 
 
 def _failed_since(started: str, sweep_folder: Path) -> dict[str, str]:

@@ -154,32 +154,44 @@ class RunFolder:
             if path.name not in (".lock", "run.log"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def claim(self, settings: Mapping[str, Any], overrides: list[str]) -> None:
-        """Write the settings of a new run, or check that the run here was made by the same.
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Check that the run here, if there is one that saved anything, was made by the same settings.
 
-        A larger number of ``images`` is welcome: it makes the run longer. A run that saved nothing is replaced.
+        A larger number of ``images`` is welcome: it makes the run longer.
 
         Raises:
             FolderTaken: the run here has other settings.
         """
-        if not self.writable:
+        if not (self.writable and (self.path / "config.yaml").exists() and self.last_checkpoint.exists()):
             return
-        path = self.path / "config.yaml"
-        if path.exists() and self.last_checkpoint.exists():
-            old, new = identity(self.settings()), identity(settings)
-            if new["images"] > old["images"]:
-                old["images"] = new["images"]
-            if found := first_difference(old, new):
-                key, was, now = found
-                raise FolderTaken(
-                    f"{self.name} holds a run with other settings ({key} was {was}, now {now}): "
-                    "choose another folder with name=<another>, or replace that run with force=true"
-                )
-        write_atomically(path, yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
-        write_atomically(self.path / "overrides.json", json.dumps(overrides))
+        old, new = identity(self.settings()), identity(settings)
+        if new["images"] > old["images"]:
+            old["images"] = new["images"]
+        if found := first_difference(old, new):
+            key, was, now = found
+            raise FolderTaken(
+                f"{self.name} holds a run with other settings ({key} was {was}, now {now}): "
+                "choose another folder with name=<another>, or replace that run with force=true"
+            )
+
+    def claim(self, settings: Mapping[str, Any], overrides: list[str]) -> None:
+        """Write the settings of a run that begins or goes on."""
+        if self.writable:
+            text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+            write_atomically(self.path / "config.yaml", text)
+            write_atomically(self.path / "overrides.json", json.dumps(overrides))
 
     def settings(self) -> dict[str, Any]:
         return yaml.safe_load((self.path / "config.yaml").read_text())
+
+    def is_finished(self, images: int) -> bool:
+        """Whether the run here has shown ``images`` and is done."""
+        status = self.status()
+        return status.get("state") == "done" and status["images"] >= images
+
+    def final(self) -> dict[str, float]:
+        """The numbers that the finished run here ended with."""
+        return json.loads((self.path / "summary.json").read_text())["final"]
 
     def status(self) -> dict[str, Any]:
         path = self.path / "status.json"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tests.conftest import ROOT, SMALL, read_json
 
@@ -42,6 +43,15 @@ def test_a_sweep_over_devices_has_a_folder_per_job_and_two_ranks_equal_one_proce
     assert one["images"] == two["images"] == 768
     for name, weight in one["state_dict"].items():
         assert torch.allclose(weight, two["state_dict"][name], atol=1e-5), name
+
+
+def test_a_search_learns_what_a_job_in_several_processes_reached(tmp_path):
+    search = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "hydra.sweeper.n_jobs=1", "objective=loss_d")
+    done = run(tmp_path, *search, "trainer.devices=2", "images=384", "optim.lr=choice(1e-3)", "name=search")
+    assert done.returncode == 0, done.stderr
+    (summary,) = (tmp_path / "outputs/search").glob("*/summary.json")
+    best = yaml.safe_load((tmp_path / "outputs/search/optimization_results.yaml").read_text())
+    assert best["best_value"] == read_json(summary)["final"]["loss_d"]
 
 
 def test_a_job_that_fails_in_its_processes_says_why(tmp_path):

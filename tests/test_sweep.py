@@ -52,6 +52,13 @@ def test_optuna_searches_an_interval_by_a_score_and_is_told_of_failed_jobs(run_t
     assert 1e-4 < best["best_params"]["optim.lr"] < 1e-3
     assert Path("outputs/search/compare.html").exists()
 
+    # The same trials again, as after Ctrl-C: what is done already still tells what it reached.
+    seeded = ("hydra.sweeper.sampler.seed=1", "name=twice", "optim.lr=choice(1e-4)")
+    for _ in range(2):
+        outcome = run_tiny(*search, *seeded)
+        assert outcome.status == 0, outcome.err
+        assert yaml.safe_load(Path("outputs/twice/optimization_results.yaml").read_text())["best_value"] > 0
+
     outcome = run_tiny(*search, "optim.lr=interval(-2,-1)", "name=hopeless")
     assert outcome.status == 2 and "Traceback" not in outcome.err
     assert outcome.err.count("failed: outputs/hopeless/") == 2

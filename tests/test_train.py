@@ -249,6 +249,17 @@ def test_a_folder_of_other_settings_is_refused_and_left_alone(run_tiny):
     assert {p: p.read_bytes() for p in before} == before
 
 
+def test_a_finished_run_keeps_its_record_and_says_how_to_score_it(run_tiny):
+    run_tiny("name=a", "images=64")
+    before = {p: p.read_bytes() for p in Path("outputs/a").rglob("*") if p.is_file() and p.name != "run.log"}
+    outcome = run_tiny("name=a", "images=64", "every.log=32", "scores=generator")
+    assert outcome.status == 0 and "finished already" in outcome.err
+    assert "python -m src.evaluate run=outputs/a" in outcome.err
+    outcome = run_tiny("name=a", "images=64", "objective=fid")
+    assert outcome.status == 2 and "outputs/a is finished, and objective=fid is no number of this run" in outcome.error
+    assert {p: p.read_bytes() for p in before} == before
+
+
 def test_a_checkpoint_of_another_architecture_is_refused_naming_the_weight(run_tiny):
     run_tiny("name=a", "images=64")
     run_tiny("name=b", "images=64", "model.generator.upsampling=transposed")

@@ -22,6 +22,8 @@ class Classification:
         label_smoothing: share of the target that is spread evenly over all classes (Szegedy et al., 2016).
     """
 
+    scores: tuple[str, ...] = ("accuracy", "cross_entropy", "calibration_error")
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 

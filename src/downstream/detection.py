@@ -103,6 +103,8 @@ def _labelled(real: Split, generated: Split) -> Split:
 class Detection(Classification):
     """Cross-entropy on real (0) and generated (1)."""
 
+    scores = (*Classification.scores, "auc")
+
     def evaluate(self, predictions: Sequence[tuple[Tensor, Batch]]) -> dict[str, float]:
         """As ``Classification``, and ``auc``: the chance that a generated image looks more so than a real one."""
         score, label = _scores(predictions)

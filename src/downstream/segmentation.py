@@ -29,6 +29,7 @@ class Segmentation:
 
     def __init__(self, masks: Sequence[str], hausdorff: bool = False) -> None:
         self.masks, self.hausdorff = tuple(masks), hausdorff
+        self.scores = ("dice", *(f"dice_{name}" for name in self.masks), *(["hausdorff_95"] if hausdorff else []))
 
     def check(self, split: Split) -> None:
         """Nothing: without masks there is no network."""

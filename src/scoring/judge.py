@@ -15,7 +15,7 @@ from src.metrics.bootstrap import Interval
 from src.scoring.observation import Observation, generated_batches, observe
 from src.scoring.passport import Passport
 from src.scoring.reference import FORMAT, Reference, fingerprint, load_reference
-from src.scoring.scores import Rules, compute_intervals, compute_scores
+from src.scoring.scores import Rules, compute_intervals, compute_scores, score_names
 from src.scoring.space import load_space
 
 
@@ -52,6 +52,12 @@ class Judge:
     def check(self, count: int) -> None:
         """Raise UserError where ``count`` generated images, or the real ones, are too few for a score."""
         self.rules.check(len(self.data.split("train")), count, self.space.feature_count)
+
+    def names(self, count: int) -> list[str]:
+        """Of the scores of ``count`` generated images."""
+        fid = self.rules.fid_is_sound(len(self.data.split("train")), count, self.space.feature_count)
+        shape = self.data.split("train").store.images.shape
+        return score_names(bool(self.space.classes), fid, min(shape[1:3]))
 
     @cached_property
     def reference(self) -> Reference:

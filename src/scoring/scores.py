@@ -34,6 +34,8 @@ LOWER_IS_BETTER = {
     "ssim_diversity": True,
 }
 
+CLASS_SCORES = ("am_score", "mode_score", "mode_score_xu2018", "inception_score")
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -72,6 +74,19 @@ class Rules:
                 f"{generated:,} generated ones: score more, or accept a value far too high with "
                 f"{self.prefix}allow_small=true"
             )
+
+
+def score_names(classes: bool, fid: bool, side: int) -> list[str]:
+    """Names of the scores that ``compute_scores`` gives.
+
+    Args:
+        classes: whether the space has class probabilities.
+        fid: whether there are images enough for it.
+        side: the shorter one of the images, in pixels.
+    """
+    left_out = {*(() if classes else CLASS_SCORES), *(() if fid else ("fid",))}
+    left_out |= set() if side >= WINDOW else {"ssim_diversity"}
+    return [name for name in LOWER_IS_BETTER if name not in left_out]
 
 
 def compute_scores(real: Reference, seen: Observation, rules: Rules, seed: int = 0) -> dict[str, float]:

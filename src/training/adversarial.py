@@ -93,6 +93,7 @@ class AdversarialModule(ClockedModule):
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
         self.ema = ema(self.generator) if ema is not None else None
         self.latent, self.loss, self.penalties = latent, loss, list((penalties or {}).values())
+        self.metrics = ("loss_d", "loss_g", "d_real", "d_fake", *(["penalty"] if self.penalties else []))
         self.gives_probabilities = loss.gives_probabilities
         self.group: int | None = getattr(discriminator, "group", None)
 

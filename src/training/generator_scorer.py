@@ -44,6 +44,10 @@ class GeneratorScorer:
         self.judge.check(count)
         self.identity = f"{self.judge.space.digest()} count={count} seed={seed} kid_subset={kid_subset}"
 
+    def names(self, module: Any) -> tuple[list[str], list[str]]:
+        names = self.judge.names(self.count)
+        return names, names
+
     def during(self, module: Any) -> dict[str, float]:
         return self.judge.scores(self.judge.observe(self.judge.generated(module, self.count)))
 

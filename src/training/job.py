@@ -19,7 +19,7 @@ from src.data.joint import join_masks
 from src.data.store import Split, count_splits
 from src.data.stream import BatchStream
 from src.errors import UserError
-from src.run_folder import RunFolder
+from src.run_folder import FolderTaken, RunFolder
 from src.training import loggers as logging_backends
 from src.training.build import build_loggers, build_module, build_trainer
 from src.training.callbacks.checkpoints import Checkpoints
@@ -29,7 +29,7 @@ from src.training.callbacks.recorder import Recorder
 from src.training.callbacks.scores import Scores
 from src.training.divergence import DivergenceMonitor
 from src.training.dry_run import as_table, estimate
-from src.training.scoring import pick
+from src.training.scoring import check_names, objective_of
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +47,10 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         print_dry_run(cfg, split)
         return None
     settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    folder.check(settings)
+    if folder.is_finished(cfg.images):
+        return report_finished(folder, settings)
     folder.claim(settings, list(HydraConfig.get().overrides.task))
-    status = folder.status()
-    if status.get("state") == "done" and status["images"] >= cfg.images:
-        log.info(f"finished already: {folder.name} (force=true trains it anew)")
-        return None
 
     module = build_module(cfg)
     module.check(split)
@@ -61,6 +60,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     check_intervals(cfg.every, cfg.images)
     monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
     scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
+    check_names(cfg.scores.best, cfg.objective, module, scorer)
     recorder = Recorder(folder, cfg.every.log, cfg.every.sample, monitor)
     interruption = Interruption()
     callbacks = [
@@ -104,7 +104,22 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     )
     folder.write_status("done", images=images)
     log.info(f"done: {folder.name}: look at {'samples/strip.png and ' if folder.samples.exists() else ''}losses.png")
-    return pick(final, cfg.objective or ("loss_g" if "loss_g" in final else "loss"))
+    return objective_of(final, cfg.objective)
+
+
+def report_finished(folder: RunFolder, settings: Mapping[str, Any]) -> float:
+    """Say that there is nothing to do; returns the objective of the run in ``folder``, whose files stay as they are.
+
+    Raises:
+        FolderTaken: the run does not have the number that is asked for.
+    """
+    log.info(f"finished already: {folder.name} (force=true trains it anew)")
+    if settings["scores"] != folder.settings()["scores"]:
+        log.info(f"it is not scored anew: python -m src.evaluate run={folder.name} does that")
+    try:
+        return objective_of(folder.final(), settings["objective"])
+    except UserError as problem:
+        raise FolderTaken(f"{folder.name} is finished, and {problem}; force=true trains it anew") from None
 
 
 def check_intervals(every: Mapping[str, int | None], images: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -47,6 +47,7 @@ class ClockedModule(LightningModule, ABC):
         schedule: batch size, learning rate and the like as functions of the clock.
     """
 
+    metrics: Sequence[str]  # names of what is measured at every step
     gives_probabilities = False  # whether the metrics tell a discriminator that has won
 
     def __init__(self, name: str, optimizer: OptimizerFactory, seed: int, schedule: Schedule) -> None:

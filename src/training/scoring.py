@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,10 @@ class Scorer(Protocol):
     """
 
     identity: str
+
+    def names(self, module: Any) -> tuple[Collection[str], Collection[str]]:
+        """Of the scores that ``during`` gives, and of those that ``final`` gives."""
+        ...
 
     def during(self, module: Any) -> Mapping[str, float]:
         """Scores by name, at an interval of images shown."""
@@ -35,6 +39,13 @@ class HeldOut:
 
     def __init__(self, data: ImageData) -> None:
         self.splits = data.splits
+
+    def names(self, module: Any) -> tuple[list[str], list[str]]:
+        val, tests = (
+            [f"{split}_{score}" for split in self.splits if split.startswith(start) for score in module.task.scores]
+            for start in ("val", "test")
+        )
+        return val, val + tests
 
     def during(self, module: Any) -> dict[str, float]:
         return self._evaluate(module, "val")
@@ -55,8 +66,24 @@ class HeldOut:
         return {f"{name}_{score}": value for score, value in module.task.evaluate(predictions).items()}
 
 
-def pick(scores: Mapping[str, float], name: str) -> float:
-    """The score of that name. Raises UserError with the names there are."""
-    if name not in scores:
-        raise UserError(f"there is no score {name!r}: this run has {', '.join(sorted(scores)) or 'none'}")
-    return scores[name]
+def check_names(best: str | None, objective: str | None, module: Any, scorer: Scorer | None) -> None:
+    """Raise UserError, before anything is trained, where ``best`` or ``objective`` names nothing that will be known."""
+    during, final = scorer.names(module) if scorer else ((), ())
+    for key, name, names in (
+        ("scores.best", best, set(during)),
+        ("objective", objective, {*final, *module.metrics, "images_per_s", "lr"}),
+    ):
+        if name is not None and name not in names:
+            raise UserError(f"{key}={name} is no number of this run: it has {', '.join(sorted(names)) or 'none'}")
+
+
+def objective_of(final: Mapping[str, float], name: str | None) -> float:
+    """What a sweeper gets back: the number ``name``, by default the generator's loss, or the loss.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    name = name or ("loss_g" if "loss_g" in final else "loss")
+    if name not in final:
+        raise UserError(f"objective={name} is no number of this run: it has {', '.join(sorted(final))}")
+    return final[name]

@@ -23,7 +23,14 @@ Augmentation = Callable[[Tensor, Batch], tuple[Tensor, Batch]]
 
 
 class Task(Protocol):
-    """What is learned. Implemented in ``src.downstream``."""
+    """What is learned. Implemented in ``src.downstream``.
+
+    Attributes:
+        scores: names of what ``evaluate`` gives.
+    """
+
+    @property
+    def scores(self) -> Sequence[str]: ...
 
     def check(self, split: Split) -> None:
         """Raise UserError where the images of ``split`` lack what is learned of them."""
@@ -56,6 +63,8 @@ class SupervisedModule(ClockedModule):
     Raises:
         UserError: ``initial`` cannot be read, or holds another network.
     """
+
+    metrics = ("loss",)
 
     def __init__(
         self,

@@ -93,6 +93,7 @@ def test_the_auc_is_the_share_of_pairs_in_order():
     output = torch.tensor([[0.0, 1.0], [0.0, 3.0], [0.0, 2.0], [0.0, 4.0]])
     batch = {"label": torch.tensor([0, 0, 1, 1])}
     scores = Detection().evaluate([(output, batch)])
+    assert tuple(scores) == Detection.scores
     assert scores["auc"] == pytest.approx(3 / 4) and scores["accuracy"] == pytest.approx(2 / 4)
 
 

@@ -77,6 +77,13 @@ def test_the_dice_of_the_report_is_that_of_the_scores_and_taken_batch_by_batch(t
     assert task.evaluate(predictions)["dice"] == pytest.approx(sum(dice.values()) / 4, abs=1e-6)
 
 
+@pytest.mark.parametrize("hausdorff", [False, True])
+def test_the_names_of_the_scores_are_known_before_they_are(hausdorff):
+    both = torch.cat([masks((2, 5)), masks((1, 4))], 1)
+    task = Segmentation(["cavity", "wall"], hausdorff)
+    assert tuple(task.evaluate([(both.float(), {"mask": both})])) == task.scores
+
+
 def test_the_report_holds_every_image_with_its_case_and_a_picture(tmp_path):
     images = np.zeros((3, 1, 8, 8), np.uint8)
     truth = masks((0, 4), (2, 6), None).numpy().astype(np.uint8)

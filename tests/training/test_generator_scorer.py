@@ -13,7 +13,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from src.scoring.judge import Judge
 from src.scoring.observation import generated_batches
-from src.scoring.scores import Rules
+from src.scoring.scores import Rules, score_names
 from src.training.generator_scorer import GeneratorScorer
 from src.training.restore import load_data, load_generator
 from tests.conftest import SMALL, TINY, Outcome
@@ -55,6 +55,7 @@ def test_best_checkpoint_is_the_one_of_the_lowest_fid_and_reports_have_the_score
     assert outcome.status == 0, outcome.err
     rows = read_scores("a")
     assert [int(row["images"]) for row in rows] == [64, 128, 192, 256]
+    assert list(rows[0]) == ["images", *score_names(classes=True, fid=True, side=16)]
     best = min(rows, key=lambda row: float(row["fid"]))
     assert checkpoint("a", "best")["images"] == int(best["images"])
 

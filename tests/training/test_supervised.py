@@ -78,13 +78,22 @@ def test_fine_tuning_starts_with_the_weights_of_another_run(run_train):
         (["model.initial=outputs/nothing"], "outputs/nothing is neither a run folder nor a checkpoint"),
         (["training.real_fraction=0"], "training.real_fraction=0 leaves no image"),
         (["data.masks=[]"], "a U-Net needs data with masks"),
-        (["scores.best=val_dise"], "there is no score 'val_dise': this run has val_dice, val_dice_lesion"),
-        (["objective=fid"], "there is no score 'fid': this run has"),
+        (["scores.best=val_dise"], "scores.best=val_dise is no number of this run: it has val_dice, val_dice_lesion"),
+        (["scores.best=test_dice"], "scores.best=test_dice is no number of this run: it has val_dice, val_dice_lesion"),
+        (["objective=fid"], "objective=fid is no number of this run: it has images_per_s, loss, lr, test_dice"),
     ],
 )
-def test_a_wrong_setting_is_one_line(run_train, arguments, said):
+def test_a_wrong_setting_is_one_line_before_anything_is_trained(run_train, arguments, said):
     outcome = run_train(*UNET, *arguments)
     assert outcome.status == 2 and said in outcome.error
+    assert not list(Path("outputs").rglob("metrics.csv"))
+
+
+def test_the_objective_may_be_any_number_that_the_summary_will_hold(run_train):
+    assert run_train(*CLASSIFIER, "name=a").status == 0
+    assert all(
+        run_train(*CLASSIFIER, f"name={name}", "images=64", f"objective={name}").status == 0 for name in final("a")
+    )
 
 
 def test_the_learning_rate_rises_linearly_then_falls_along_a_cosine_to_nothing():

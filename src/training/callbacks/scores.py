@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning import Callback, Trainer
 
 from src.run_folder import MetricsFile, RunFolder
-from src.training.scoring import Scorer, pick
+from src.training.scoring import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Scores(Callback):
         log.info(f"{images:,} images · " + " · ".join(f"{name} {value:.4g}" for name, value in scores.items()))
         if self.best is None:
             return False
-        value = pick(scores, self.best)
+        value = scores[self.best]
         improved = self.best_value is None or (value < self.best_value if self.lower else value > self.best_value)
         self.best_value = value if improved else self.best_value
         return improved
