@@ -13,7 +13,7 @@ import numpy as np
 from src.data.base import Description, ImageData, image_size
 from src.data.build import Builder, DecodeSettings
 from src.data.decode import require_readers
-from src.data.grouping import check_fractions, match_groups, read_column, split_rows
+from src.data.grouping import check_fractions, match_groups, number_groups, read_column, split_rows
 from src.data.listing import Sample, list_samples
 from src.data.store import Split, Store
 from src.errors import UserError
@@ -54,6 +54,7 @@ class FolderData(ImageData):
         group: str | None = None,
         group_csv: str | None = None,
         group_column: str = "group",
+        group_starts: Sequence[int] | None = None,
         seed: int = 0,
         on_error: str = "fail",
         workers: int | None = None,
@@ -66,8 +67,9 @@ class FolderData(ImageData):
         _one_of("channels", channels, (None, 1, 3))
         if window is not None and not (len(window) == 2 and 0 <= window[0] < window[1]):
             raise UserError(f"data.window={list(window)} must be [low, high] with 0 <= low < high")
-        if group is not None and group_csv is not None:
-            raise UserError("data.group and data.group_csv both name the groups: set one of them to null")
+        named = {"group": group, "group_csv": group_csv, "group_starts": group_starts}
+        if len(given := [f"data.{key}" for key, value in named.items() if value is not None]) > 1:
+            raise UserError(f"{' and '.join(given)} both name the groups: set one of them to null")
         self.name, self.root, self.cache = name, Path(root).expanduser(), Path(cache).expanduser()
         self.images, self.mask_folders = images, dict(mask_folders or {})
         self.classes = None if classes is None else tuple(classes)
@@ -76,6 +78,7 @@ class FolderData(ImageData):
         self.split_folders = None if split_folders is None else dict(split_folders)
         self.split_by, self.seed, self.aspect = split_by, seed, (aspect[0], aspect[1])
         self.group, self.group_csv, self.group_column = group, group_csv, group_column
+        self.group_starts = group_starts and tuple(group_starts)
         self.workers = workers or os.cpu_count() or 1
         self.settings = DecodeSettings(
             frame=image_size(resolution, aspect),
@@ -164,6 +167,8 @@ class FolderData(ImageData):
     def _groups(self, files: Sequence[str]) -> Sequence[str]:
         if self.group_csv is not None:
             return read_column(self.root / self.group_csv, self.group_column, files, "data.group_csv")
+        if self.group_starts is not None:
+            return number_groups(files, self.group_starts)
         return files if self.group is None else match_groups(files, self.group)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -58,6 +59,23 @@ def match_groups(files: Sequence[str], pattern: str) -> list[str]:
         if match is None:
             raise UserError(f"data.group={pattern!r} does not match {file}: widen it, every file needs a group")
         groups.append((match[1] if compiled.groups else None) or match[0])
+    return groups
+
+
+def number_groups(files: Sequence[str], starts: Sequence[int]) -> list[str]:
+    """The group of each file: the one of ``starts``, ascending, that its number has reached, as video frames are kept.
+
+    The number is the last one in the file's stem. Raises UserError where there is none, or one below the first start.
+    """
+    if list(starts) != sorted(set(starts)):
+        raise UserError(f"data.group_starts={list(starts)} must ascend")
+    groups = []
+    for file in files:
+        numbers = re.findall(r"\d+", PurePosixPath(file).stem)
+        place = bisect_right(starts, int(numbers[-1])) if numbers else 0
+        if place == 0:
+            raise UserError(f"data.group_starts: {file} has no number from {starts[0]} on")
+        groups.append(f"from {starts[place - 1]}")
     return groups
 
 

@@ -108,6 +108,11 @@ def test_folders_that_come_split_stay_so(tmp_path: Path) -> None:
         folder_data(root, split_folders={"train": "train", "test": "test"}, group=r"person\d+").prepare()
 
 
+def test_groups_named_in_two_ways_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="data.group and data.group_starts both name the groups"):
+        folder_data(tmp_path, group=".*", group_starts=[1, 5])
+
+
 def test_classes_and_groups_may_come_from_tables(tmp_path: Path) -> None:
     root = flat(tmp_path / "data", 6)
     rows = [f"{n}.png,{'sick' if n % 2 else 'healthy'},patient{n // 2}" for n in range(6)]

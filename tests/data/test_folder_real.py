@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from src.data.folder import FolderData
+from src.overrides import CONF
 
 DATA_DIR = Path(os.environ.get("DATA_DIR", Path(__file__).parents[3] / "shared" / "datasets"))
 
@@ -34,19 +36,27 @@ def test_sunnybrook_splits_by_case(tmp_path: Path) -> None:
     assert (inside > store.images.reshape(805, -1).mean(axis=1)).mean() > 0.95  # blood is bright: masks lie on it
 
 
-def test_cvc_is_padded_and_split_by_contiguous_ranges(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_cvc_is_split_between_its_sequences(tmp_path: Path) -> None:
+    """No picture of a polyp is tested that the network has learned from another frame of the same sequence."""
+    cfg = OmegaConf.load(CONF / "data" / "cvc_clinicdb.yaml")
     data = FolderData(
-        str(real("cvc-clinicdb")), str(tmp_path), 64,
-        images="Original", mask_folders={"polyp": "Ground Truth"}, split_by="order",
+        str(real("cvc-clinicdb")), str(tmp_path), 64, images="Original", mask_folders={"polyp": "Ground Truth"},
+        aspect=cfg.aspect, split_by=cfg.split_by, group_starts=cfg.group_starts,
     )  # fmt: skip
     store = data.split("train").store
-    assert store.masks is not None
-    assert "612 of 612 images are not square (612 of 256x192): padded with black" in caplog.text
-    assert store.images.shape == (612, 3, 64, 64)
-    assert not store.images[:, :, [0, 7, -8, -1]].any() and not store.masks[:, :, [0, 7, -8, -1]].any()
+    assert store.masks is not None and store.images.shape == (612, 3, 48, 64)
     numbers = [[int(Path(store.meta["files"][row]).stem) for row in split.rows] for split in data.splits.values()]
-    assert [n for part in numbers for n in part] == list(range(1, 613))
+    assert [(part[0], part[-1], len(part)) for part in numbers] == [(1, 428, 428), (429, 478, 50), (479, 612, 134)]
+    cases = [set(split.cases or ()) for split in data.splits.values()]
+    assert [len(part) for part in cases] == [20, 3, 6] and len(set.union(*cases)) == 29
+
+
+def test_frames_of_another_aspect_are_padded_and_said_to_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    data = FolderData(str(real("cvc-clinicdb")), str(tmp_path), 64, images="Original", split_by="order")
+    images = data.split("train").store.images
+    assert "612 of 612 images are not square (612 of 256x192): padded with black" in caplog.text
+    assert images.shape == (612, 3, 64, 64) and not images[:, :, [0, 7, -8, -1]].any()
 
 
 def test_chest_xray_keeps_its_own_splits(tmp_path: Path) -> None:

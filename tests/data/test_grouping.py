@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.grouping import check_fractions, match_groups, natural_key, read_column, split_rows
+from src.data.grouping import check_fractions, match_groups, natural_key, number_groups, read_column, split_rows
 from src.errors import UserError
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -74,6 +74,15 @@ def test_a_file_without_group_and_a_broken_pattern_are_refused() -> None:
         match_groups(["i/a-1.png", "i/b.png"], "(.*)-")
     with pytest.raises(UserError, match="no regular expression"):
         match_groups(["a.png"], "(")
+
+
+def test_frames_belong_to_the_sequence_that_began_last() -> None:
+    assert number_groups(["x/1.png", "x/25.png", "x/26.png", "x/300.png"], [1, 26]) == ["from 1"] * 2 + ["from 26"] * 2
+    assert number_groups(["2-frame030.png"], [1, 26]) == ["from 26"]
+    with pytest.raises(UserError, match=r"x/1\.png has no number from 2 on"):
+        number_groups(["x/1.png"], [2, 26])
+    with pytest.raises(UserError, match="must ascend"):
+        number_groups(["x/1.png"], [26, 1])
 
 
 def test_a_table_names_files_by_path_name_or_stem(tmp_path: Path) -> None:
