@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,12 @@ def check(config_name: str, asked: Sequence[str], multirun: bool) -> DictConfig:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = _parse(asked)
         _check_groups(overrides)
-        first = {o.key_or_group: _choices(o)[0] for o in overrides}
+        first = {o.get_key_element(): _choices(o)[0] for o in overrides}  # data and data@data.real are two
         cfg = _compose(config_name, first.values())
         _check_types(config_name, overrides)
         for override in overrides:
             for choice in _choices(override)[1:]:
-                _compose(config_name, ({**first, override.key_or_group: choice}).values())
+                _compose(config_name, ({**first, override.get_key_element(): choice}).values())
     GlobalHydra.instance().clear()
     if not (multirun or cfg.hydra.mode == RunMode.MULTIRUN):
         for override in overrides:
@@ -152,6 +153,11 @@ def _is_group(key: str) -> bool:
     return (CONF / key).is_dir()
 
 
+def _group_of(override: str) -> str:
+    """``data`` of ``data=phantom`` and of ``data@data.real=phantom``."""
+    return re.split("[@=]", override)[0]
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -160,10 +166,10 @@ def _unknown_key(config_name: str, override: str, overrides: Sequence[str]) -> s
     """What is wrong with ``override``, where its key is in no configuration that the valid ones compose."""
     key = key_of(override)
     groups = [p.name for p in CONF.iterdir() if p.is_dir()]
-    chosen = [o for o in overrides if o.partition("=")[0] in groups]
+    chosen = [o for o in overrides if _group_of(o) in groups]
     cfg = hydra.compose(config_name, chosen)
     keys = [*_keys(cfg), *groups]
-    if override.startswith(("+", "hydra.", "hydra/")) or key in keys:
+    if override.startswith(("+", "hydra.", "hydra/")) or key in keys or _group_of(override) in groups:
         return None
     return f"{key} is not a setting; {_nearest(key, keys)}"
 

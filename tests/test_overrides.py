@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from src.errors import UserError
 from src.overrides import check, quote_paths
 from src.train import PATHS
 from tests.conftest import SMALL
@@ -48,6 +49,20 @@ def test_every_key_of_a_path_is_a_setting_of_some_training(key):
     else:
         groups = next((groups for start, groups in chosen.items() if key.startswith(start)), [])
     check("train", [*groups, *quote_paths([f"{key}={RUN}"], PATHS, sweeps=True)], multirun=False)
+
+
+DETECTOR = ["model=classifier", "data=real_or_generated", "data@data.real=phantom", "data.generated=x"]
+
+
+@pytest.mark.parametrize("asked", [DETECTOR, DETECTOR[::-1]])
+def test_a_group_in_two_places_can_be_chosen_in_any_order(asked):
+    cfg = check("train", asked, multirun=False)
+    assert (cfg.data.name, cfg.data.real.name) == ("real_or_generated", "phantom")
+
+
+def test_a_typo_beside_a_group_in_two_places_is_the_one_that_is_named():
+    with pytest.raises(UserError, match=r"data\.real\.rooot is not a setting; did you mean data\.real\.root\?"):
+        check("train", ["model=detector", "data@data.real=folder", "data.real.rooot=x"], multirun=False)
 
 
 def test_the_command_line_takes_a_run_folder_as_it_is_named(run_train):
