@@ -31,7 +31,7 @@ def run_on_devices(devices: int, overrides: Sequence[str], folder: Path) -> int:
     Every job of a sweep gets processes of its own, so that nothing of a job is left for the next. ``folder`` is the
     job's run folder.
     """
-    job = [*overrides, f"hydra.run.dir='{folder}'", "hydra.mode=RUN", "force=false"]
+    job = [*overrides, f"hydra.run.dir='{folder}'", "hydra.mode=RUN"]
     command = [sys.executable, "-m", "src.train", *job]
     environment = {
         "WORLD_SIZE": str(devices),

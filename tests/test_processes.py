@@ -54,6 +54,14 @@ def test_a_search_learns_what_a_job_in_several_processes_reached(tmp_path):
     assert best["best_value"] == read_json(summary)["final"]["loss_d"]
 
 
+def test_a_job_in_processes_records_what_was_asked_and_no_more(tmp_path):
+    asked = ["trainer.devices=2", "images=64", "model.schedule.resolution=4", "name=a"]
+    for force in ([], ["force=true"]):
+        done = run(tmp_path, *asked, *force)
+        assert done.returncode == 0 and "training pggan" in done.stderr, done.stderr
+        assert read_json(tmp_path / "outputs/a/overrides.json") == [*COMMAND[3:], *asked, *force]
+
+
 def test_a_job_that_fails_in_its_processes_says_why(tmp_path):
     done = run(tmp_path, "trainer.devices=2", "optim.lr=-1")
     assert done.returncode == 2
