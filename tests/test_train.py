@@ -208,6 +208,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, run_train):
         ("data.resolution=48", "data.resolution=48 is not a power of two of at least 16"),
         ("batch_size=129", "batch_size=129 is larger than the data set: its training split has 128 images"),
         ("loss=wgan_gp", "set model.discriminator.norm=instance or none"),
+        ("loss=logistic_r1", "set model.discriminator.norm=instance or none"),
         ("every.log=2_000", "every.log would leave metrics.csv empty: set it to images=1024 or less"),
         ("every.log=null", "every.log would leave metrics.csv empty"),
         ("every.sample=0", "every.sample=0 must be at least 1"),

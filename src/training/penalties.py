@@ -42,6 +42,11 @@ class Penalty(ABC):
 
     def check(self, critic: nn.Module, precision: str) -> None:
         """Raise UserError where the penalty does not fit the critic or the trainer's precision."""
+        if any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
+            raise UserError(
+                f"{type(self).__name__} is of one image at a time, which batch norm mixes with the others "
+                "(Gulrajani et al., section 4): set model.discriminator.norm=instance or none"
+            )
         if precision.startswith("16"):
             raise UserError(
                 f"trainer.precision={precision} has too small a range for the second derivative of "
@@ -83,14 +88,6 @@ class GradientPenalty(Penalty):
         if not target > 0:
             raise UserError(f"target={target} of GradientPenalty must be positive: 1 makes the critic 1-Lipschitz")
         self.target = target
-
-    def check(self, critic: nn.Module, precision: str) -> None:
-        super().check(critic, precision)
-        if any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
-            raise UserError(
-                "the gradient penalty is of one image at a time, which batch norm mixes with the others (Gulrajani et "
-                "al., section 4): set model.discriminator.norm=instance or none"
-            )
 
     def term(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         mixed = torch.lerp(real, fake.to(real.dtype), mix.to(real.dtype).view(-1, 1, 1, 1))

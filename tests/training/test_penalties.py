@@ -148,6 +148,13 @@ def test_channels_last_images_stay_channels_last():
     assert seen == [True]
 
 
+@pytest.mark.parametrize("penalty", [GradientPenalty(), R1(1.0)])
+def test_a_critic_that_mixes_images_by_batch_norm_is_refused(penalty):
+    critic = nn.Sequential(nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8))
+    with pytest.raises(UserError, match=rf"{type(penalty).__name__} .* set model\.discriminator\.norm=instance"):
+        penalty.check(critic, "32-true")
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
