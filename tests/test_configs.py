@@ -77,6 +77,16 @@ def test_the_experiments_are_as_their_source_states_them(compose, experiment, mo
     assert (cfg.optim.beta1, cfg.optim.beta2, cfg.model.discriminator.dropout) == (0.5, 0.999, 0.3)
 
 
+@pytest.mark.parametrize("experiment", ["baseline", "lr2e-4", "lr3e-4"])
+def test_the_dogs_are_shown_every_50_epochs_as_in_their_source_and_in_the_same_places_of_a_shorter_run(
+    compose, experiment
+):
+    epoch = 100 * 32
+    assert compose(f"experiment=cifar10_dog_{experiment}").every.sample == 50 * epoch
+    shorter = compose(f"experiment=cifar10_dog_{experiment}", "images=160_000")
+    assert shorter.every.sample == 50 * epoch / 16
+
+
 def test_a_budget_on_the_command_line_shortens_an_experiment(compose):
     assert compose("experiment=cifar10_dog_lr3e-4", "budget=smoke").images == 1024
 
