@@ -13,7 +13,7 @@ from src.data.base import image_size
 from src.data.joint import joint_channels
 from src.run_folder import FREE_SETTINGS
 
-LONGEST_NAME = 150  # characters of a folder name, below the 255 bytes that file systems allow
+LONGEST_NAME = 150  # bytes of a folder name, below the 255 that file systems allow
 
 
 def run_name(name: str | None, overrides: Sequence[str]) -> str:
@@ -23,8 +23,9 @@ def run_name(name: str | None, overrides: Sequence[str]) -> str:
     asked = [o for o in overrides if re.split(r"[.=]", o.lstrip("+~"))[0] not in FREE_SETTINGS]
     asked.sort(key=lambda o: ("." in o.partition("=")[0], o))  # model=…, data=… before single settings
     text = re.sub(r"[^\w.,=+\-]+", "-", ",".join(asked)) or "default"
-    if len(text) > LONGEST_NAME:
-        text = f"{text[:LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    encoded = text.encode()
+    if len(encoded) > LONGEST_NAME:
+        text = f"{encoded[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
     return text
 
 

@@ -113,8 +113,8 @@ def test_a_run_is_named_by_what_was_asked_in_any_order():
 
 
 def test_a_long_name_stays_within_what_file_systems_allow_and_apart():
-    names = {run_name(None, [f"data.root={'x' * 300}{i}"]) for i in range(2)}
-    assert len(names) == 2 and all(len(name) < 200 for name in names)
+    names = {run_name(None, [f"data.root={letter * 300}{i}"]) for i in range(2) for letter in "xж漢"}
+    assert len(names) == 6 and all(len(name.encode()) < 200 for name in names)
 
 
 @pytest.mark.parametrize(("images", "half_life"), [(30_000, 600), (7_800_000, 11_000)])
