@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from tests.conftest import ROOT, SMALL, read_json
+from tests.test_train import metrics
 
 COMMAND = [sys.executable, "-m", "src.train", *SMALL, "model=pggan", "images=768", "trainer.precision=64-true"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -66,6 +67,15 @@ def test_a_job_that_fails_in_its_processes_says_why(tmp_path):
     done = run(tmp_path, "trainer.devices=2", "optim.lr=-1")
     assert done.returncode == 2
     assert done.stderr.count("error: model.schedule.learning_rates is -1") == 1
+
+
+def test_two_ranks_that_go_on_within_a_row_of_the_metrics_log_what_they_do_in_one_go(tmp_path):
+    asked = ("model=dcgan", "trainer.devices=2", "trainer.precision=32-true", "batch_size=16", "every.log=48")
+    for name, images in (("whole", 128), ("resumed", 64), ("resumed", 128)):
+        done = run(tmp_path, *asked, f"images={images}", f"name={name}")
+        assert done.returncode == 0, done.stderr
+    whole, resumed = (metrics(tmp_path / "outputs" / name) for name in ("whole", "resumed"))
+    assert [row[0] for row in whole] == ["images", "48", "96"] and resumed == whole
 
 
 def test_a_terminated_job_saves_and_leaves_no_process_behind(tmp_path):

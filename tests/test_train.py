@@ -50,7 +50,7 @@ def assert_same_state(left: object, right: object, key: str = "") -> None:
 def assert_same_run(left: Path, right: Path) -> None:
     """Weights, optimizer moments, curves and pictures are equal to the last bit."""
     a, b = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (left, right))
-    for key in ("state_dict", "optimizer_states", "images", "meter"):
+    for key in ("state_dict", "optimizer_states", "images", "meters"):
         assert_same_state(a[key], b[key], key)
     assert metrics(left) == metrics(right)
     pictures = [sorted(p.name for p in (run / "samples").glob("*.png")) for run in (left, right)]

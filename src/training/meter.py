@@ -32,7 +32,7 @@ class Meter:
         return means
 
     def state_dict(self) -> dict[str, object]:
-        return {"sums": self.sums, "steps": self.steps}
+        return {"sums": {name: total.cpu() for name, total in self.sums.items()}, "steps": self.steps}
 
     def load_state_dict(self, state: dict) -> None:
         self.sums, self.steps = dict(state["sums"]), state["steps"]

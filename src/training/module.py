@@ -16,7 +16,7 @@ from src.data.store import Split
 from src.training.checkpoint_io import check_architecture
 from src.training.meter import Meter
 from src.training.schedule import Schedule
-from src.training.strategy import average_gradients
+from src.training.strategy import average_gradients, of_all_ranks
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -85,9 +85,9 @@ class ClockedModule(LightningModule, ABC):
         # The trainer's own loop counters count optimizer steps and batches; here the image clock says where to go on.
         checkpoint.pop("loops", None)
         checkpoint["images"] = self.clock.images
-        checkpoint["meter"] = self.meter.state_dict()
+        checkpoint["meters"] = of_all_ranks(self.meter.state_dict())  # one process writes for all
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_architecture(self.state_dict(), checkpoint["state_dict"], "the run's last checkpoint")
         self.clock.images = checkpoint["images"]
-        self.meter.load_state_dict(checkpoint["meter"])
+        self.meter.load_state_dict(checkpoint["meters"][self.global_rank])

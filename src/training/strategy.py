@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from pytorch_lightning.strategies import DDPStrategy
@@ -16,6 +18,15 @@ class GradientAveragingStrategy(DDPStrategy):
 
     def configure_ddp(self) -> None:
         """Leave the module as it is."""
+
+
+def of_all_ranks(value: Any) -> list[Any]:
+    """``value`` of every process, by rank; all of them have to ask."""
+    if not dist.is_initialized():
+        return [value]
+    values = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def average_gradients(optimizer: torch.optim.Optimizer) -> None:
