@@ -26,7 +26,7 @@ from src.scoring.subject import open_subject
 from src.training.restore import load_data
 
 CONFIG = "evaluate"
-PATHS = ("run", "classifier", "out")  # settings whose values are paths
+PATHS = ("run", "classifier", "out", "paths.outputs")  # settings whose values are paths
 
 
 def evaluate(cfg: DictConfig) -> Path:

@@ -24,6 +24,7 @@ from src.errors import UserError, one_line
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 MANY = 20  # names that an error still lists
+WRITTEN = ("out", "outputs", "paths.outputs")  # settings that are folders to write to
 
 
 def check(config_name: str, asked: Sequence[str], multirun: bool) -> DictConfig:
@@ -54,11 +55,14 @@ def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = Fa
     """The overrides, with quotes around the values of ``keys``: paths of run folders hold ``=`` and ``,``.
 
     With ``sweeps``, what Hydra reads as it is stays so, above all several values of one key; but a path that exists
-    is one value, whatever commas it holds.
+    is one value, whatever commas it holds. The ``~`` of a folder to write to becomes the home folder.
     """
 
     def quote(argument: str) -> str:
         key, _, value = argument.partition("=")
+        if key in WRITTEN and value:
+            value = re.sub(r"^(['\"]?)~(?=/|\1$)", lambda match: f"{match[1]}{Path.home()}", value)
+            argument = f"{key}={value}"
         if key not in keys or value in ("", "null") or set("'\"") & set(value):
             return argument
         exists, parts = _exists(value), value.split(",")

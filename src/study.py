@@ -149,7 +149,7 @@ def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, logge
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def task(arguments: list[str]) -> None:
-        asked = divide(overrides.quote_paths(arguments, PATHS, sweeps=True))
+        asked = divide(overrides.quote_paths(arguments, (*PATHS, "outputs"), sweeps=True))
         cfg = overrides.check(CONFIG, asked.study, multirun=False)
         study(cfg, settings_of(cfg, asked), Launcher(cfg.launcher, asked.launcher))
 

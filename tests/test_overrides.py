@@ -51,6 +51,22 @@ def test_every_key_of_a_path_is_a_setting_of_some_training(key):
     check("train", [*groups, *quote_paths([f"{key}={RUN}"], PATHS, sweeps=True)], multirun=False)
 
 
+@pytest.mark.parametrize("key", ["paths.outputs", "outputs", "out"])
+@pytest.mark.parametrize("value", ["~/x y", "'~/x y'", "~"])
+def test_the_home_folder_of_a_folder_to_write_to_is_spelt_out(key, value, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    (quoted,) = quote_paths([f"{key}={value}"], [key])
+    assert quoted.replace("'", "") == f"{key}={value}".replace("~", "/home/me").replace("'", "")
+
+
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=0,1")])
+def test_a_run_and_a_sweep_below_the_home_folder_make_no_folder_of_that_name_here(run_tiny, monkeypatch, sweep):
+    monkeypatch.setenv("HOME", str(Path("home").absolute()))
+    assert run_tiny("paths.outputs=~/x", "name=a", "images=64", *sweep).status == 0
+    assert Path("home/x/a/run.log").exists() or len(list(Path("home/x/a").glob("*/run.log"))) == 2
+    assert not Path("~").exists()
+
+
 DETECTOR = ["model=classifier", "data=real_or_generated", "data@data.real=phantom", "data.generated=x"]
 
 
