@@ -29,9 +29,7 @@ def generate(cfg: DictConfig) -> Path:
         raise UserError("run is missing: give the folder of a trained GAN, run=outputs/<run>")
     if cfg.n is None:
         raise UserError("n is missing: give the number of images, n=1000")
-    if cfg.threads is not None:
-        if not isinstance(cfg.threads, int) or cfg.threads < 1:
-            raise UserError(f"threads={cfg.threads} must be an integer of at least 1")
+    if cfg.threads:
         torch.set_num_threads(cfg.threads)
     run = load_generator(Path(cfg.run))
     run.module.to(environment.device(cfg.device))

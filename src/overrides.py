@@ -6,6 +6,7 @@ So a typo costs nothing, leaves nothing behind, and is answered with the nearest
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,21 +26,26 @@ from src.errors import UserError, one_line
 CONF = Path(__file__).resolve().parents[1] / "conf"
 MANY = 20  # names that an error still lists
 WRITTEN = ("out", "outputs", "paths.outputs")  # settings that are folders to write to
+LEAST = {  # whole numbers, and the least of each
+    "batch_size": 1, "images": 1, "n": 1, "phantoms": 1, "samples": 1, "seed": 0, "seeds": 1, "threads": 1,
+    "trainer.devices": 1, "trainer.threads": 1, "training.seed": 0, "width": 1,
+}  # fmt: skip
 
 
 def check(config_name: str, asked: Sequence[str], multirun: bool) -> DictConfig:
     """The configuration of the first job, Hydra's part included.
 
     Raises:
-        UserError: an override that does not parse, names no setting, or has a value of another type; several values
-            of one setting without ``multirun``.
+        UserError: an override that does not parse, names no setting, or has a value of another type or out of its
+            range; several values of one setting without ``multirun``.
     """
+    asked = whole_numbers(config_name, asked)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = _parse(asked)
         _check_groups(overrides)
         first = {o.get_key_element(): _choices(o)[0] for o in overrides}  # data and data@data.real are two
         cfg = _compose(config_name, first.values())
-        _check_types(config_name, overrides)
+        _check_values(config_name, overrides)
         for override in overrides:
             for choice in _choices(override)[1:]:
                 _compose(config_name, ({**first, override.get_key_element(): choice}).values())
@@ -72,6 +78,30 @@ def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = Fa
         return f"{key}=" + ",".join(f"'{part}'" for part in (parts if several else [value]))
 
     return [quote(argument) for argument in arguments]
+
+
+def whole_numbers(config_name: str, arguments: Sequence[str]) -> list[str]:
+    """The overrides, with 10000 for 1e4 where a setting is a whole number; what else is wrong in them stays."""
+    readable = {argument: _parse([argument])[0] for argument in arguments if _is_readable(argument)}
+    floats = {argument for argument, o in readable.items() if any(_is_whole_float(value) for _, value in _values(o))}
+    if not floats:
+        return list(arguments)
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            defaults = _defaults(config_name, readable.values())
+        except UserError:
+            return list(arguments)
+
+    def rewrite(argument: str) -> str:
+        override = readable[argument]
+        if isinstance(override.value(), IntervalSweep):
+            return argument
+        if not _takes_whole_numbers(override.key_or_group, _default(defaults, override)):
+            return argument
+        written = [str(int(value)) if _is_whole_float(value) else str(value) for _, value in _values(override)]
+        return f"{override.get_key_element()}={','.join(written)}"
+
+    return [rewrite(argument) if argument in floats else argument for argument in arguments]
 
 
 def key_of(override: str) -> str:
@@ -138,19 +168,45 @@ def _check_groups(overrides: Iterable[Override]) -> None:
             raise UserError(f"{override.input_line}: choose one of {', '.join(options)}")
 
 
-def _check_types(config_name: str, overrides: Sequence[Override]) -> None:
-    """Raise where a number, or true or false, is overridden with something else."""
-    defaults = _compose(config_name, [c for o in overrides for c in _choices(o)[:1] if _is_group(o.key_or_group)])
+def _check_values(config_name: str, overrides: Sequence[Override]) -> None:
+    """Raise where a number, or true or false, is overridden with something else, or a number is out of its range."""
+    defaults = _defaults(config_name, overrides)
     for override in overrides:
-        default = None if _is_group(override.key_or_group) else OmegaConf.select(defaults, override.key_or_group)
-        for choice in _choices(override):
-            value = _parse([choice])[0].value()
-            if value is None or "${" in str(value):
+        key, default = override.key_or_group, _default(defaults, override)
+        for choice, value in _values(override):
+            if "${" in str(value) or (value is None and (key not in LEAST or default is None)):
                 continue
             if isinstance(default, bool) and not isinstance(value, bool):
                 raise UserError(f"{choice} must be true or false")
-            if _is_number(default) and not _is_number(value):
-                raise UserError(f"{choice} must be a number, as its default {default}")
+            if (_is_number(default) or key in LEAST) and not _is_number(value):
+                raise UserError(f"{choice} must be a number{'' if default is None else f', as its default {default}'}")
+            if _takes_whole_numbers(key, default) and isinstance(value, float):
+                raise UserError(f"{choice} must be a whole number")
+            if _is_number(value) and value < LEAST.get(key, -math.inf):
+                raise UserError(f"{choice} must be at least {LEAST[key]}")
+
+
+def _defaults(config_name: str, overrides: Iterable[Override]) -> DictConfig:
+    """The configuration of the groups that ``overrides`` choose, without the single settings."""
+    return _compose(config_name, [_choices(o)[0] for o in overrides if _is_group(o.key_or_group)])
+
+
+def _default(defaults: DictConfig, override: Override) -> Any:
+    return None if _is_group(override.key_or_group) else OmegaConf.select(defaults, override.key_or_group)
+
+
+def _values(override: Override) -> Iterator[tuple[str, Any]]:
+    """Every choice of an override, as text and as what it says."""
+    for choice in _choices(override):
+        yield choice, _parse([choice])[0].value()
+
+
+def _takes_whole_numbers(key: str, default: Any) -> bool:
+    return key in LEAST or (isinstance(default, int) and not isinstance(default, bool))
+
+
+def _is_whole_float(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def _is_group(key: str) -> bool:

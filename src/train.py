@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
+from src import overrides
 from src.cli import launch
 from src.reporting.compare import write_comparison
 from src.reporting.runs import find_runs
@@ -32,5 +34,10 @@ def compare_sweep(folder: Path) -> None:
     log.info(f"comparison: {page}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    sys.argv[1:] = overrides.whole_numbers("train", sys.argv[1:])
     launch(train, "train", after_sweep=compare_sweep, paths=PATHS)
+
+
+if __name__ == "__main__":
+    main()

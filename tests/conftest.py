@@ -15,9 +15,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from src import cli
 from src.overrides import CONF
-from src.train import PATHS, compare_sweep, train
+from src.train import main
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("budget=smoke", "logger=csv", "trainer.threads=1")
@@ -85,7 +84,7 @@ def run_train(
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
         status = 0
         try:
-            cli.launch(train, "train", after_sweep=compare_sweep, paths=PATHS)
+            main()
         except SystemExit as stop:
             status = int(stop.code or 0)
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.errors import UserError
-from src.overrides import check, quote_paths
+from src.overrides import check, quote_paths, whole_numbers
 from src.train import PATHS
 from tests.conftest import SMALL
 
@@ -65,6 +65,24 @@ def test_a_run_and_a_sweep_below_the_home_folder_make_no_folder_of_that_name_her
     assert run_tiny("paths.outputs=~/x", "name=a", "images=64", *sweep).status == 0
     assert Path("home/x/a/run.log").exists() or len(list(Path("home/x/a").glob("*/run.log"))) == 2
     assert not Path("~").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("images=1e4", "images=10000"),
+        ("+trainer.devices=2.0", "+trainer.devices=2"),
+        ("trainer.threads=1e0", "trainer.threads=1"),  # its default is null
+        ("batch_size=1e1,16", "batch_size=10,16"),
+        ("batch_size=1e1,1.5", "batch_size=10,1.5"),
+        ("batch_size=1_000", "batch_size=1_000"),
+        ("optim.lr=1e0", "optim.lr=1e0"),
+        ("images=interval(1e3,1e4)", "images=interval(1e3,1e4)"),
+        ("training.ratio=1.0", "training.ratio=1.0"),
+    ],
+)
+def test_a_whole_float_is_a_whole_number_where_the_setting_is_one(given, written):
+    assert whole_numbers("train", ["-m", given]) == ["-m", written]
 
 
 DETECTOR = ["model=classifier", "data=real_or_generated", "data@data.real=phantom", "data.generated=x"]

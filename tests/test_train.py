@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from tests.conftest import ROOT, SMALL, TINY, TRAIN, read_json
@@ -119,6 +120,13 @@ def test_a_finished_run_grows_longer_where_more_images_are_asked(run_tiny):
     assert_same_state(a["state_dict"], b["state_dict"])
 
 
+def test_images_in_the_notation_of_floats_are_counted_and_written_as_whole_numbers(run_tiny):
+    outcome = run_tiny("name=a", "images=1e2", "batch_size=1e1", "seed=1e0")
+    assert outcome.status == 0, outcome.err
+    settings = yaml.safe_load(Path("outputs/a/config.yaml").read_text())
+    assert [repr(settings[key]) for key in ("images", "batch_size", "seed")] == ["100", "10", "1"]
+
+
 def test_force_starts_anew(run_tiny):
     run_tiny("name=a", "images=128", "seed=1")
     outcome = run_tiny("name=a", "images=128", "seed=2", "force=true")
@@ -203,6 +211,16 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, run_train):
         ("force=1", "force=1 must be true or false"),
         ("images=-5", "images=-5 must be at least 1"),
         ("batch_size=0", "batch_size=0 must be at least 1"),
+        ("batch_size=null", "batch_size=null must be a number"),
+        ("batch_size=1.5", "batch_size=1.5 must be a whole number"),
+        ("images=1e400", "images=1e400 must be a whole number"),
+        ("seed=-1", "seed=-1 must be at least 0"),
+        ("trainer.devices=0", "trainer.devices=0 must be at least 1"),
+        ("trainer.devices=-1", "trainer.devices=-1 must be at least 1"),
+        ("trainer.threads=-1", "trainer.threads=-1 must be at least 1"),
+        ("samples=0", "samples=0 must be at least 1"),
+        ("phantoms=0", "phantoms=0 must be at least 1"),
+        ("model.discriminator.dropout=1.0", "dropout=1.0 must be at least 0 and less than 1"),
         ("optim.lr=1e-4,2e-4", "add -m to run every combination"),
         ("optim.lr=-0.1", "optim.lr=-0.1 must be positive"),
         ("data.resolution=48", "data.resolution=48 is not a power of two of at least 16"),

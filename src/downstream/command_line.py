@@ -90,6 +90,7 @@ def _recipe(cfg: DictConfig, asked: Asked, kind: str, *chosen: str) -> Recipe:
     general = {key_of(override) for override in asked.every_training}
     defaults = [f"{key}={value}" for key, value in cfg[kind].items() if key not in general]
     given = (*chosen, *asked.every_training, *defaults, *asked.kinds[kind])
+    given = tuple(overrides.whole_numbers("train", given))
     composed = overrides.check("train", given, multirun=False)
     settings = cast(dict[str, Any], OmegaConf.to_container(composed))
     del settings["hydra"]

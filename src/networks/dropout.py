@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.errors import UserError
+
 LANES = 4  # 16-bit numbers in a random 64-bit integer
 
 
@@ -13,7 +15,15 @@ class Dropout(nn.Dropout):
     """``nn.Dropout``; on a CPU one draw of the generator decides on four values, so ``p`` is rounded to 1/65536.
 
     torch draws a double for every value there, which took a seventh of a DCGAN's training step.
+
+    Raises:
+        UserError: ``p`` below 0, or 1 and above, which would leave nothing.
     """
+
+    def __init__(self, p: float) -> None:
+        if not 0 <= p < 1:
+            raise UserError(f"dropout={p} must be at least 0 and less than 1")
+        super().__init__(p)
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.p == 0 or input.device.type != "cpu":

@@ -85,8 +85,6 @@ class FixedSchedule(Schedule):
     """One phase of ``total`` images: for networks that do not grow."""
 
     def __init__(self, resolution: int, batch_size: int, lr: float, total: int) -> None:
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size} must be at least 1")
         super().__init__([Phase(resolution, False, 0, total, batch_size, lr)])
 
 
