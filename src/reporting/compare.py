@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from src.reporting import figures
+from src.reporting.grids import try_crop
 from src.reporting.page import data_url, render
 from src.reporting.runs import (
     MISSING,
@@ -66,9 +67,9 @@ def _group(title: str, runs: Sequence[Run]) -> dict[str, Any]:
     """What the template shows of the runs of one data set."""
     labels = label_parts(runs)
     points = sample_points(runs)
-    real = next((picture for run in runs if (picture := figures.try_crop(run.real))), None)
+    real = next((picture for run in runs if (picture := try_crop(run.real))), None)
     rows = [
-        (label, run.state, [_embedded(figures.try_crop(run.samples.get(point))) for point in points])
+        (label, run.state, [_embedded(try_crop(run.samples.get(point))) for point in points])
         for run, label in zip(runs, labels, strict=True)
         if run.samples
     ]

@@ -1,4 +1,4 @@
-"""Figures of runs: losses, what the discriminator believes, pieces of a sample grid."""
+"""Figures of runs: losses, and what the discriminator believes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from PIL import Image
 
 from src.atomic import write_atomically
 from src.reporting.runs import Run
 
-GRID_COLUMNS, GRID_PADDING = 8, 2  # of a sample grid: tiles in a row, pixels around each
-TILE_HEIGHT = "tile height"  # key in a grid's metadata, in pixels
-TILES = 4  # a side, in the cells of a comparison
 DPI = 200
 
 # Okabe and Ito's colour-blind-safe colours, without the two that vanish on a white or a black page.
@@ -58,52 +54,6 @@ class Style(NamedTuple):
 def run_style(index: int) -> Style:
     """The style of the run at ``index`` of its group: 24 of them differ."""
     return Style(COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)])
-
-
-def grid_step(picture: Image.Image) -> tuple[int, int]:
-    """(height, width) from one tile of a sample grid to the next.
-
-    The grid is 8 tiles wide with 2 px around each, as torchvision's ``make_grid`` lays it out; the height of a tile is
-    written into the file, else tiles are square. Raises ValueError where the picture is no grid.
-    """
-    width, rest = divmod(picture.width - GRID_PADDING, GRID_COLUMNS)
-    if rest or width <= GRID_PADDING:
-        name = getattr(picture, "filename", "the picture")
-        raise ValueError(f"{name}: a picture {picture.width} px wide is no grid of {GRID_COLUMNS} tiles a row")
-    height = picture.info.get(TILE_HEIGHT)
-    return (int(height) + GRID_PADDING if height else width), width
-
-
-def crop_grid(path: Path, tiles: int) -> Image.Image:
-    """The upper-left ``tiles`` x ``tiles`` of a sample grid, without the border around them.
-
-    Raises ValueError where the picture is no grid, and OSError where it cannot be read.
-    """
-    with Image.open(path) as picture:
-        height, width = grid_step(picture)
-        rows = (picture.height - GRID_PADDING) // height
-        right, bottom = width * min(tiles, GRID_COLUMNS), height * min(tiles, rows)
-        return picture.convert("RGB").crop((GRID_PADDING, GRID_PADDING, right, bottom))
-
-
-def grid_tiles(path: Path) -> np.ndarray:
-    """The images of a sample grid, (N, H, W, 3) uint8. Raises as ``crop_grid``."""
-    with Image.open(path) as picture:
-        height, width = grid_step(picture)
-        pixels = np.asarray(picture.convert("RGB"))
-    inner = pixels[GRID_PADDING:, GRID_PADDING:]
-    rows = inner.shape[0] // height
-    tiles = inner[: rows * height].reshape(rows, height, GRID_COLUMNS, width, 3).swapaxes(1, 2)
-    tiles = tiles.reshape(-1, height, width, 3)[:, :-GRID_PADDING, :-GRID_PADDING]
-    return tiles[tiles.any(axis=(1, 2, 3))]  # the last row's unused places are black
-
-
-def try_crop(path: Path | None, tiles: int = TILES) -> Image.Image | None:
-    """``crop_grid``, or None where there is no such picture or it cannot be used (half written, another layout)."""
-    try:
-        return crop_grid(path, tiles) if path else None
-    except (OSError, ValueError):
-        return None
 
 
 def save_losses(metrics: Mapping[str, np.ndarray], path: Path) -> None:

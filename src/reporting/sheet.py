@@ -21,9 +21,9 @@ from src.reporting.figures import (
     figure_png,
     has_curves,
     run_style,
-    try_crop,
     write_atomically,
 )
+from src.reporting.grids import try_crop
 from src.reporting.runs import MISSING, Run, group_by_data, label_parts, sample_points
 
 # Laid out by hand, in inches from the upper-left corner, so that a crop of 4 by 4 tiles of 32 px (134 px) comes out

@@ -13,7 +13,7 @@ import torch
 
 from src.errors import UserError
 from src.metrics.diversity import WINDOW, mean_pairwise_ssim
-from src.reporting import figures
+from src.reporting.grids import grid_tiles
 from src.reporting.runs import MISSING, Run, differing_settings, format_lr, label_parts
 from src.reporting.seeds import group_by_seed, mean_and_margin, settings_beside_seed
 from src.scoring.passport import check_same_passports
@@ -128,7 +128,7 @@ def last_sample(run: Run) -> Path | None:
 def similarity(grid: Path | None) -> float | None:
     """Mean pairwise SSIM between the images of a sample grid; None where it cannot be computed."""
     try:
-        tiles = figures.grid_tiles(grid) if grid else np.empty(0)
+        tiles = grid_tiles(grid) if grid else np.empty(0)
     except (OSError, ValueError):
         return None
     if len(tiles) < 2 or tiles.shape[1] < WINDOW:

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from src.clock import Clock
 from src.data.store import Split, Store
-from src.reporting.figures import grid_tiles
+from src.reporting.grids import grid_tiles
 from src.training.callbacks.samples import Samples
 
 
@@ -50,3 +52,10 @@ def test_runs_on_one_split_show_the_same_real_images_whatever_their_seed_also_wh
 
 def test_a_split_smaller_than_the_grid_is_shown_whole(tmp_path):
     assert sorted(real_grid(tmp_path, in_file_order(10))) == list(range(1, 11))
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_a_grid_of_fewer_images_than_a_full_row_is_drawn_with_its_strip(tmp_path, count):
+    assert len(real_grid(tmp_path, in_file_order(10), count=count)) == count
+    with Image.open(tmp_path / "strip.png") as strip:
+        assert strip.width == 6 * count + 2

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pytorch_lightning import Callback, Trainer
@@ -16,22 +17,26 @@ from src.atomic import atomic_write
 from src.clock import Stream, random_generator
 from src.data.store import Split
 from src.pixels import to_unit_range
-from src.reporting.figures import GRID_COLUMNS, GRID_PADDING, TILE_HEIGHT, grid_step
+from src.reporting.grids import COLUMNS, IMAGES, PADDING, TILE_COLUMNS, TILE_HEIGHT, layout
 from src.reporting.overlay import overlay
 
 
-def save_grid(images: Tensor, path: Path, image_channels: int, columns: int = GRID_COLUMNS) -> None:
-    """Images (N, C, H, W) in [-1, 1] → one PNG, ``columns`` to a row.
+def save_grid(images: Tensor, path: Path, image_channels: int, columns: int = COLUMNS) -> None:
+    """Images (N, C, H, W) in [-1, 1] → one PNG, at most ``columns`` to a row; its metadata say how they lie.
 
     Channels after the first ``image_channels`` (1 or 3) are masks, inside above 0: they are drawn over the image.
     """
     shown, masks = images[:, :image_channels].cpu(), images[:, image_channels:].cpu()
     if masks.shape[1]:
         shown = overlay(shown, masks > 0)
-    grid = make_grid(shown.float().clamp(-1, 1).add(1).div(2), nrow=columns, padding=GRID_PADDING)
+    columns = min(columns, len(images))
+    grid = make_grid(shown.float().clamp(-1, 1).add(1).div(2), nrow=columns, padding=PADDING)
+    if len(images) == 1:  # which make_grid leaves without its border
+        grid = F.pad(grid, [PADDING] * 4)
     pixels = grid.mul(255).add(0.5).to(torch.uint8).permute(1, 2, 0).numpy()
     facts = PngInfo()
-    facts.add_text(TILE_HEIGHT, str(images.shape[2]))
+    for key, value in {TILE_HEIGHT: images.shape[2], TILE_COLUMNS: columns, IMAGES: len(images)}.items():
+        facts.add_text(key, str(value))
     with atomic_write(path) as file:
         Image.fromarray(pixels).save(file, format="PNG", pnginfo=facts)
 
@@ -86,7 +91,7 @@ class Samples(Callback):
         rows = []
         for path in self.grids():
             with Image.open(path) as grid:
-                rows.append(grid.crop((0, 0, grid.width, grid_step(grid)[0])).convert("RGB"))
+                rows.append(grid.crop((0, 0, grid.width, layout(grid).height)).convert("RGB"))
         strip = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
         top = 0
         for row in rows:
