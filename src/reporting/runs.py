@@ -31,7 +31,7 @@ class Run:
     config: dict[str, Any]
     overrides: list[str]
     metrics: dict[str, np.ndarray]  # column name → one float per row, NaN where the row has no number
-    summary: dict[str, Any]
+    summary: dict[str, Any]  # of a run that is done; what an earlier, shorter visit left counts for nothing
     status: dict[str, Any]
     samples: dict[int, Path]  # real images shown → sample grid, in that order
 
@@ -81,7 +81,7 @@ class Run:
 
     @property
     def final(self) -> dict[str, float]:
-        """The numbers of ``summary["final"]``; of a run that stopped before, the last row of its metrics."""
+        """The numbers of ``summary["final"]``; of a run that is not done, the last row of its metrics."""
         final = self.summary.get("final")
         if isinstance(final, dict):
             return {str(key): float(value) for key, value in final.items() if is_number(value)}
@@ -90,7 +90,7 @@ class Run:
     @property
     def images(self) -> float | None:
         """Real images shown, or None where no file says."""
-        candidates = (self.summary.get("images"), self.final.get("images"), self.status.get("images"))
+        candidates = (self.summary.get("images"), self.status.get("images"), self.final.get("images"))
         return next((float(value) for value in candidates if is_number(value)), None)
 
     @property
@@ -177,13 +177,15 @@ def read_run(folder: Path) -> Run:
             return kind()
         return content
 
+    status = read("status.json", _read_json, dict)
+    summary = read("summary.json", _read_json, dict)
     run = Run(
         folder=folder,
         config=read("config.yaml", _read_yaml, dict),
         overrides=[str(override) for override in read("overrides.json", _read_json, list)],
         metrics=read("metrics.csv", _read_metrics, dict),
-        summary=read("summary.json", _read_json, dict),
-        status=read("status.json", _read_json, dict),
+        summary=summary if status.get("state") == "done" else {},
+        status=status,
         samples=_find_samples(folder / "samples"),
     )
     if problems:

@@ -43,6 +43,14 @@ def test_a_half_written_last_row_of_metrics_leaves_the_others(make_run):
     assert run.final == {"images": 1000}
 
 
+def test_the_summary_of_a_run_that_goes_on_says_nothing_of_it(make_run):
+    """A run of 2,000 images was made longer and stopped at 2,500."""
+    metrics = "images,loss_d\n2000,1.5\n2400,0.5"
+    status = {"state": "interrupted", "images": 2500}
+    run = find_runs([make_run("a", status=status, scores={"fid": 9}, files={"metrics.csv": metrics})])[0]
+    assert (run.images, run.final, run.summary) == (2500, {"images": 2400, "loss_d": 0.5}, {})
+
+
 @pytest.mark.parametrize("text", [None, "", "images,loss_d\n"])
 def test_absent_or_empty_metrics_are_no_damage(make_run, text):
     run = find_runs([make_run("a", files={"metrics.csv": text})])[0]
