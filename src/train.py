@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 
 
 def compare_sweep(folder: Path) -> None:
-    page = write_comparison(find_runs([folder]), folder)
-    log.info(f"comparison: {page}")
+    """Write the comparison of a sweep's runs; nothing where a dry run left none."""
+    if runs := find_runs([folder]):
+        log.info(f"comparison: {write_comparison(runs, folder)}")
 
 
 def main() -> None:

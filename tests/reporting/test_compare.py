@@ -11,6 +11,7 @@ from src.reporting.runs import find_runs
 from src.reporting.tables import count, duration, fixed, significant
 from src.scoring.passport import Passport
 from src.scoring.report import Row, as_json
+from src.train import compare_sweep
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +169,11 @@ def test_the_command_writes_into_the_folder_given(make_run, tmp_path, capsys):
     assert main([str(tmp_path / "runs")]) == 0
     assert str(tmp_path / "runs" / "compare.html") in capsys.readouterr().out
     assert (tmp_path / "runs" / "compare.png").is_file()
+
+
+def test_a_sweep_that_left_no_runs_leaves_no_page(tmp_path):
+    compare_sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["", "nowhere"])
