@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from PIL import Image
-
+from src.atomic import write_atomically
 from src.reporting import figures
 from src.reporting.grids import try_crop
-from src.reporting.page import data_url, render
+from src.reporting.page import data_url, embedded, legend_entry, render
 from src.reporting.runs import (
     MISSING,
     UNFINISHED,
@@ -27,14 +25,6 @@ from src.reporting.tables import count, final_values
 
 CELL = 150  # CSS pixels of a sample on a wide screen, at most
 LARGEST = 400  # pixels a side that a sample is embedded with, at most
-LINE = 2  # CSS pixels that a line of the legend is wide
-
-
-class Embedded(NamedTuple):
-    """A picture inside the page."""
-
-    src: str
-    size: int  # its longer side, in pixels
 
 
 def write_comparison(runs: Sequence[Run], folder: Path) -> Path:
@@ -58,7 +48,7 @@ def write_comparison(runs: Sequence[Run], folder: Path) -> Path:
         images_of=lambda run: count(run.images),
     )
     page = folder / "compare.html"
-    figures.write_atomically(page, html.encode())
+    write_atomically(page, html.encode())
     save_comparison(shown, folder / "compare.png")
     return page
 
@@ -69,7 +59,7 @@ def _group(title: str, runs: Sequence[Run]) -> dict[str, Any]:
     points = sample_points(runs)
     real = next((picture for run in runs if (picture := try_crop(run.real))), None)
     rows = [
-        (label, run.state, [_embedded(try_crop(run.samples.get(point))) for point in points])
+        (label, run.state, [embedded(try_crop(run.samples.get(point)), LARGEST) for point in points])
         for run, label in zip(runs, labels, strict=True)
         if run.samples
     ]
@@ -78,29 +68,13 @@ def _group(title: str, runs: Sequence[Run]) -> dict[str, Any]:
         "title": title,
         "points": [count(point) for point in points],
         "rows": rows,
-        "real": _embedded(real),
+        "real": embedded(real, LARGEST),
         "cell": size * (CELL // size) if size <= CELL else CELL,
         "scaling": "pixelated" if size <= CELL else "auto",
         "panels": _panels(runs),
-        "legend": [_legend_entry(index, label) for index, label in enumerate(labels)],
+        "legend": [legend_entry(" · ".join(label), figures.run_style(index)) for index, label in enumerate(labels)],
         "table": final_values(runs),
     }
-
-
-def _embedded(picture: Image.Image | None) -> Embedded | None:
-    if picture is None:
-        return None
-    if max(picture.size) > LARGEST:
-        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="png", optimize=True)
-    return Embedded(data_url(buffer.getvalue()), max(picture.size))
-
-
-def _legend_entry(index: int, label: Sequence[str]) -> dict[str, str]:
-    style = figures.run_style(index)
-    dashes = " ".join(f"{LINE * length:g}" for length in style.dashes)
-    return {"label": " · ".join(label), "colour": style.colour, "dashes": dashes or "none"}
 
 
 def _panels(runs: Sequence[Run]) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
+from src.atomic import write_atomically
 from src.reporting.figures import (
     LIGHT,
     PANELS,
@@ -21,7 +22,6 @@ from src.reporting.figures import (
     figure_png,
     has_curves,
     run_style,
-    write_atomically,
 )
 from src.reporting.grids import try_crop
 from src.reporting.runs import MISSING, Run, group_by_data, label_parts, sample_points

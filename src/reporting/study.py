@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -11,13 +10,13 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from src.atomic import write_atomically
 from src.downstream.analysis import ArmSummary, Study, fraction_text
 from src.downstream.claims import CONTRADICTED, SUPPORTED, Claim, signed
 from src.downstream.comparisons import Comparison, Interval
 from src.reporting import figures
-from src.reporting.compare import LINE
 from src.reporting.dice_figure import dice_png, ways
-from src.reporting.page import data_url, render
+from src.reporting.page import data_url, embedded, legend_entry, render
 from src.reporting.runs import MISSING
 from src.reporting.tables import count, significant
 
@@ -90,35 +89,32 @@ def write_study(study_page: StudyPage, folder: Path) -> Path:
         study=study,
         protocol=_protocol(study_page),
         figure=_figure(study.arms),
-        legend=_legend(study.arms),
+        legend=[legend_entry(way, figures.run_style(i)) for i, way in enumerate(ways(study.arms))],
         arms=_arm_table(study.arms),
         comparisons=_comparison_tables(study.comparisons),
         claims=[_claim_row(claim) for claim in study.claims],
         scores=_score_tables(study_page.generators),
         samples=_samples(study_page),
         copies=[shown for copy in study_page.copies if (shown := _copy(copy))],
-        predictions=[(p.caption, source) for p in study_page.predictions if (source := embedded(p.path))],
+        predictions=[(p.caption, source) for p in study_page.predictions if (source := _embedded(p.path))],
         warnings=[*study.warnings, *study_page.warnings],
         missing=MISSING,
     )
     path = folder / "study.html"
-    figures.write_atomically(path, html.encode())
+    write_atomically(path, html.encode())
     return path
 
 
-def embedded(path: Path | None) -> str | None:
-    """A picture as a data URL, shrunk to ``LARGEST``; None where there is none that can be read."""
+def _embedded(path: Path | None) -> str | None:
+    """A picture file as a data URL; None where there is none that can be read."""
     try:
         if path is None:
             return None
         with Image.open(path) as file:
-            picture = file.convert("RGB")
+            picture = embedded(file.convert("RGB"), LARGEST)
     except OSError:
         return None
-    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="png", optimize=True)
-    return data_url(buffer.getvalue())
+    return picture and picture.src
 
 
 def _protocol(page: StudyPage) -> list[str]:
@@ -143,15 +139,6 @@ def _figure(arms: Sequence[ArmSummary]) -> dict[str, str]:
         for size in ("wide", "narrow")
         for name, theme in (("light", figures.LIGHT), ("dark", figures.DARK))
     }
-
-
-def _legend(arms: Sequence[ArmSummary]) -> list[dict[str, str]]:
-    entries = []
-    for index, label in enumerate(ways(arms)):
-        style = figures.run_style(index)
-        dashes = " ".join(f"{LINE * length:g}" for length in style.dashes)
-        entries.append({"label": label, "colour": style.colour, "dashes": dashes or "none"})
-    return entries
 
 
 def _arm_table(arms: Sequence[ArmSummary]) -> dict[str, Any]:
@@ -247,9 +234,9 @@ def _score(score: tuple[float, float, float] | None) -> tuple[str, str]:
 def _samples(page: StudyPage) -> list[tuple[str, str]]:
     """Captions and pictures: real images first, then each generator's."""
     overlays = [("real", page.real_overlay), *((generator.name, generator.overlay) for generator in page.generators)]
-    return [(f"{name} images with their masks", picture) for name, path in overlays if (picture := embedded(path))]
+    return [(f"{name} images with their masks", picture) for name, path in overlays if (picture := _embedded(path))]
 
 
 def _copy(copy: Copy) -> tuple[str, str, str] | None:
-    synthetic, real = embedded(copy.synthetic), embedded(copy.real)
+    synthetic, real = _embedded(copy.synthetic), _embedded(copy.real)
     return (synthetic, real, significant(copy.distance)) if synthetic and real else None
