@@ -56,10 +56,11 @@ def run_style(index: int) -> Style:
     return Style(COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)])
 
 
-def save_losses(metrics: Mapping[str, np.ndarray], path: Path) -> None:
+def save_losses(metrics: Mapping[str, np.ndarray], path: Path, probabilities: bool) -> None:
     """Write a run's losses and, below them, D(x) and D(G(z)), over real images shown.
 
-    ``metrics`` has columns of equal length: ``images`` and any of ``loss_d``, ``loss_g``, ``d_real``, ``d_fake``.
+    ``metrics`` has columns of equal length: ``images`` and any of ``loss_d``, ``loss_g``, ``d_real``, ``d_fake``; or
+    ``loss`` alone. ``probabilities``: whether D(x) and D(G(z)) are such, or scores without bounds.
     """
     if "loss" in metrics:
         _save_loss(metrics, path)
@@ -69,8 +70,9 @@ def save_losses(metrics: Mapping[str, np.ndarray], path: Path) -> None:
     _draw_columns(upper, metrics, {"loss_d": "discriminator", "loss_g": "generator"})
     _draw_columns(lower, metrics, {"d_real": "D(x)", "d_fake": "D(G(z))"})
     _dress(upper, "Loss", LIGHT)
-    _dress(lower, "Mean probability of being real", LIGHT)
-    _fit_probabilities(lower)
+    _dress(lower, "Mean probability of being real" if probabilities else "Mean output of the discriminator", LIGHT)
+    if probabilities:
+        _fit_probabilities(lower)
     lower.set_xlabel("real images shown", color=LIGHT.text)
     write_atomically(path, figure_png(figure, facecolor="white"))
 

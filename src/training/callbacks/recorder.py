@@ -33,7 +33,7 @@ class Recorder(Callback):
         if clock.crossed(self.log_every):
             self.record(trainer, pl_module)
         if clock.crossed(self.figure_every):
-            self.draw(trainer)
+            self.draw(trainer, pl_module)
 
     def record(self, trainer: Trainer, module: Any) -> None:
         sums = trainer.strategy.reduce(module.meter.stack(), reduce_op="mean")
@@ -52,11 +52,11 @@ class Recorder(Callback):
             self.folder.warn(warning)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        self.draw(trainer)
+        self.draw(trainer, pl_module)
 
-    def draw(self, trainer: Trainer) -> None:
+    def draw(self, trainer: Trainer, module: Any) -> None:
         if trainer.is_global_zero and self.folder.metrics.exists():
-            save_losses(self.folder.metrics.read(), self.folder.path / "losses.png")
+            save_losses(self.folder.metrics.read(), self.folder.path / "losses.png", module.gives_probabilities)
 
     def state_dict(self) -> dict[str, Any]:
         return {"monitor": self.monitor.state_dict(), "latest": self.latest}
