@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from src.atomic import write_atomically
-from src.reporting import figures
+from src.reporting.figures import DARK, LIGHT, OUTPUTS, Panel, panel_png
 from src.reporting.grids import try_crop
+from src.reporting.group import Group
+from src.reporting.labels import differing_settings, label_parts
 from src.reporting.page import data_url, embedded, legend_entry, render
 from src.reporting.runs import (
     MISSING,
     UNFINISHED,
     Run,
     group_by_data,
-    label_parts,
     sample_points,
 )
 from src.reporting.sheet import save_comparison
@@ -34,13 +35,16 @@ def write_comparison(runs: Sequence[Run], folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     shown = [run for run in runs if run.state not in UNFINISHED or run.samples or run.final]
-    labelled = [(" · ".join(label), run) for label, run in zip(label_parts(runs), runs, strict=True)]
+    groups = [Group(title, members) for title, members in group_by_data(shown).items()]
+    labelled = [
+        (" · ".join(label), run) for label, run in zip(label_parts(runs, differing_settings(runs)), runs, strict=True)
+    ]
     states = Counter(run.state for run in runs)
     html = render(
         "compare.html.jinja",
         heading=" · ".join(dict.fromkeys(run.model for run in runs)),
         states=", ".join(f"{count} {state}" for state, count in states.most_common()),
-        groups=[_group(title, members) for title, members in group_by_data(shown).items()],
+        groups=[_group(group) for group in groups],
         unfinished=[(label, run) for label, run in labelled if run.state in UNFINISHED],
         warned=[(label, run) for label, run in labelled if run.warnings],
         origins=[_origin(run) for run in runs],
@@ -49,44 +53,59 @@ def write_comparison(runs: Sequence[Run], folder: Path) -> Path:
     )
     page = folder / "compare.html"
     write_atomically(page, html.encode())
-    save_comparison(shown, folder / "compare.png")
+    save_comparison(groups, folder / "compare.png")
     return page
 
 
-def _group(title: str, runs: Sequence[Run]) -> dict[str, Any]:
+def _group(group: Group) -> dict[str, Any]:
     """What the template shows of the runs of one data set."""
-    labels = label_parts(runs)
+    runs = group.runs
     points = sample_points(runs)
     real = next((picture for run in runs if (picture := try_crop(run.real))), None)
     rows = [
         (label, run.state, [embedded(try_crop(run.samples.get(point)), LARGEST) for point in points])
-        for run, label in zip(runs, labels, strict=True)
+        for run, label in zip(runs, group.labels, strict=True)
         if run.samples
     ]
     size = max((cell.size for _, _, cells in rows for cell in cells if cell), default=CELL)
     return {
-        "title": title,
+        "title": group.title,
         "points": [count(point) for point in points],
         "rows": rows,
         "real": embedded(real, LARGEST),
         "cell": size * (CELL // size) if size <= CELL else CELL,
         "scaling": "pixelated" if size <= CELL else "auto",
-        "panels": _panels(runs),
-        "legend": [legend_entry(" · ".join(label), figures.run_style(index)) for index, label in enumerate(labels)],
-        "table": final_values(runs),
+        "no_samples": not rows and any(run.makes_images for run in runs),
+        "panels": [_panel(panel) for panel in group.panels],
+        "legend": [legend_entry(label, style) for label, style in group.legend],
+        "notes": list(_notes(group)),
+        "table": final_values(group),
     }
 
 
-def _panels(runs: Sequence[Run]) -> list[dict[str, str]]:
-    return [
-        {
-            "title": title,
-            "light": data_url(figures.panel_png(runs, column, figures.LIGHT)),
-            "dark": data_url(figures.panel_png(runs, column, figures.DARK)),
-        }
-        for column, title in figures.PANELS.items()
-        if any(len(run.metrics.get(column, ())) for run in runs)
-    ]
+def _panel(panel: Panel) -> dict[str, str]:
+    return {
+        "title": panel.title,
+        "light": data_url(panel_png(panel, LIGHT)),
+        "dark": data_url(panel_png(panel, DARK)),
+    }
+
+
+def _notes(group: Group) -> Iterator[str]:
+    """What the curves mean with the losses of these runs."""
+    losses = dict.fromkeys(run.loss for run in group.runs if run.loss and run.makes_images)
+    probable = ", ".join(dict.fromkeys(loss.name for loss in losses if loss.gives_probabilities))
+    others = ", ".join(dict.fromkeys(loss.name for loss in losses if not loss.gives_probabilities))
+    if any(panel.column in OUTPUTS for panel in group.panels):
+        kinds = []
+        if probable:
+            kinds.append(f"probabilities with {probable}, near 0.5 where it cannot tell real from generated")
+        if others:
+            kinds.append(f"scores without bounds with {others}")
+        note = "D(x) and D(G(z)) are the discriminator's mean outputs in its own step"
+        yield f"{note}: {'; '.join(kinds)}." if kinds else f"{note}."
+    if len(group.losses) > 1:
+        yield "Runs of unlike losses have panels of their own, and their values cannot be compared."
 
 
 def _origin(run: Run) -> dict[str, str]:

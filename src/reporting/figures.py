@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from src.atomic import write_atomically
-from src.reporting.runs import Run
 
 DPI = 200
 
@@ -21,12 +20,14 @@ DPI = 200
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))  # a run past the sixth takes the next pattern
 
-PANELS = {
+PANELS = {  # column of the metrics → title
+    "loss": "Training loss",
     "loss_d": "Discriminator loss",
     "loss_g": "Generator loss",
     "d_real": "D(x), real images",
     "d_fake": "D(G(z)), generated images",
 }
+OUTPUTS = ("d_real", "d_fake")  # columns of what the discriminator says
 
 
 class Theme(NamedTuple):
@@ -51,8 +52,17 @@ class Style(NamedTuple):
         return {"color": self.colour, "linestyle": (0, self.dashes) if self.dashes else "solid"}
 
 
+class Panel(NamedTuple):
+    """One column of the metrics of several runs."""
+
+    column: str
+    title: str
+    lines: Sequence[tuple[Mapping[str, np.ndarray], Style]]  # metrics of each run, which have the column
+    probabilities: bool  # whether D(x) and D(G(z)) are such
+
+
 def run_style(index: int) -> Style:
-    """The style of the run at ``index`` of its group: 24 of them differ."""
+    """The style of what stands at ``index`` of a legend: 24 of them differ."""
     return Style(COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)])
 
 
@@ -101,26 +111,21 @@ def _draw_line(axes: Axes, metrics: Mapping[str, np.ndarray], column: str, **sty
     axes.plot(metrics["images"], values, marker=marker, markersize=4, **style)
 
 
-def draw_panel(axes: Axes, runs: Sequence[Run], column: str, theme: Theme = LIGHT) -> None:
-    """Draw one column of the metrics of all runs over real images shown, each in its own style."""
-    for index, run in enumerate(runs):
-        if len(run.metrics.get(column, ())):
-            width = 1.5 if len(runs) <= 6 else 0.9
-            _draw_line(axes, run.metrics, column, linewidth=width, **run_style(index).line)
-    _dress(axes, PANELS[column], theme)
-    if column.startswith("d_"):
+def draw_panel(axes: Axes, panel: Panel, theme: Theme = LIGHT) -> None:
+    """Draw a panel over real images shown, each run in its own style."""
+    width = 1.5 if len(panel.lines) <= 6 else 0.9
+    for metrics, style in panel.lines:
+        _draw_line(axes, metrics, panel.column, linewidth=width, **style.line)
+    _dress(axes, panel.title, theme)
+    if panel.probabilities and panel.column in OUTPUTS:
         _fit_probabilities(axes)
 
 
-def panel_png(runs: Sequence[Run], column: str, theme: Theme) -> bytes:
+def panel_png(panel: Panel, theme: Theme) -> bytes:
     """One panel as a transparent PNG, for a page in that theme."""
     figure = Figure(figsize=(4.9, 2.7))
-    draw_panel(figure.add_axes((0.09, 0.11, 0.875, 0.77)), runs, column, theme)
+    draw_panel(figure.add_axes((0.09, 0.11, 0.875, 0.77)), panel, theme)
     return figure_png(figure, transparent=True)
-
-
-def has_curves(runs: Sequence[Run]) -> bool:
-    return any(len(run.metrics.get(column, ())) for run in runs for column in PANELS)
 
 
 def _dress(axes: Axes, title: str, theme: Theme) -> None:
@@ -145,10 +150,8 @@ def plain_frame(axes: Axes, theme: Theme) -> None:
 
 
 def _fit_probabilities(axes: Axes) -> None:
-    low, high = axes.get_ylim()
-    if low >= -0.1 and high <= 1.1:
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_yticks((0, 0.5, 1))
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_yticks((0, 0.5, 1))
 
 
 def short_count(value: float) -> str:

@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from src.errors import UserError
-from src.run_folder import FREE_SETTINGS
+from src.reporting.losses import Loss, loss_of
 
 MISSING = "\N{EN DASH}"  # stands wherever a run has no such value
 UNFINISHED = ("failed", "interrupted", "damaged")
@@ -94,25 +93,70 @@ class Run:
         return next((float(value) for value in candidates if is_number(value)), None)
 
     @property
+    def seconds(self) -> float | None:
+        """Time that the whole training took, or None where it is not done."""
+        seconds = self.summary.get("seconds")
+        return float(seconds) if is_number(seconds) else None
+
+    @property
     def speed(self) -> float | None:
         """Images per second: the median over the logging intervals, so that one of them with a pause says little."""
         values = self.metrics.get("images_per_s", np.empty(0))
         return float(np.nanmedian(values)) if np.isfinite(values).any() else None
 
+    @property
+    def loss(self) -> Loss | None:
+        """What it minimises, or None where the configuration does not say."""
+        model = self.config.get("model")
+        return loss_of(model) if isinstance(model, dict) else None
+
+    @property
+    def makes_images(self) -> bool:
+        model = self.config.get("model")
+        return isinstance(model, dict) and "generator" in model
+
     def setting(self, key: str) -> Any:
-        """The value of a dotted key: from the configuration where it is a plain value there, else as asked for."""
+        """The value of a dotted key: what the configuration says, else what was asked for.
+
+        Of a choice, which the configuration holds as many values, it is what was asked for; of a loss, its text.
+        """
+        if key == "loss" and self.loss:
+            return self.loss.text
         value: Any = self.config
         for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        return self.asked.get(key, MISSING) if value is None or isinstance(value, dict) else value
+            value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
+        return self.asked.get(key, MISSING) if value == MISSING or self.is_choice(key) else value
+
+    def is_choice(self, key: str) -> bool:
+        """Whether ``key`` is a group of ``conf/``, of which the configuration does not say which was chosen."""
+        if key == "loss":
+            return self.loss is None
+        return "." not in key and (key not in self.config or isinstance(self.config[key], dict))
 
     def variability(self, column: str) -> float | None:
         """Standard deviation of a column over the second half of the images shown; None with fewer than two rows."""
-        if column not in self.metrics or not len(self.metrics[column]):
+        if column not in self.metrics:
             return None
-        images, values = self.metrics["images"], self.metrics[column]
-        late = values[(images >= images.max() / 2) & np.isfinite(values)]
-        return float(late.std()) if len(late) > 1 else None
+        values = self.metrics[column][self._late]
+        values = values[np.isfinite(values)]
+        return float(values.std()) if len(values) > 1 else None
+
+    @property
+    def interval(self) -> float | None:
+        """Optimisation steps between two rows of the second half of the images shown; None where no file says."""
+        images = self.metrics.get("images", np.empty(0))[self._late]
+        model = self.config.get("model")
+        schedule = model.get("schedule") if isinstance(model, dict) else None
+        size = schedule.get("batch_size", schedule.get("batch_sizes")) if isinstance(schedule, dict) else None
+        if isinstance(size, dict) and size:  # by resolution: the last one trains for longest
+            size = size[max(size)]
+        return float(np.diff(images).mean() / size) if is_number(size) and len(images) > 1 else None
+
+    @property
+    def _late(self) -> np.ndarray:
+        """Which rows of the metrics are of the second half of the images shown."""
+        images = self.metrics.get("images", np.empty(0))
+        return images >= images.max(initial=0) / 2
 
     def _choice(self, group: str) -> str:
         section = self.config.get(group)
@@ -231,33 +275,6 @@ def group_by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
     for run in runs:
         groups.setdefault(run.data, []).append(run)
     return {" · ".join(data): members for data, members in groups.items()}
-
-
-def differing_settings(runs: Sequence[Run]) -> list[str]:
-    """Keys, beside model, learning rate and data set, that were overridden to values that differ among the runs.
-
-    Those that change nothing of what is trained are left out: where a run lies, what is written, how it is scored.
-    """
-    ignored = {"model", "optim.lr", "data", *(f"data.{name}" for name in IDENTITY)}
-    keys = dict.fromkeys(key for run in runs for key in run.asked if key not in ignored)
-    trained = [key for key in keys if re.split(r"[./]", key)[0] not in {"hydra", *FREE_SETTINGS}]
-    return [key for key in trained if len({str(run.setting(key)) for run in runs}) > 1]
-
-
-def label_parts(runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """Per run: model, learning rate, settings that differ, and the folder's name where that is not enough."""
-    keys = differing_settings(runs)
-    labels = [
-        (
-            run.model,
-            f"lr {format_lr(run.lr)}",
-            *(f"{key.rpartition('.')[2]} {run.setting(key)}" for key in keys),
-        )
-        for run in runs
-    ]
-    return [
-        (*label, run.folder.name) if labels.count(label) > 1 else label for run, label in zip(runs, labels, strict=True)
-    ]
 
 
 def sample_points(runs: Sequence[Run], most: int = 5) -> list[int]:

@@ -7,25 +7,19 @@ from collections.abc import Iterator, Sequence
 
 from scipy import stats
 
-from src.reporting.runs import Run, differing_settings
+from src.reporting.group import Group
 
 LEVEL = 0.95
 
 
-def settings_beside_seed(runs: Sequence[Run]) -> list[str]:
-    """The settings by which the runs differ, but for the seed."""
-    return [key for key in differing_settings(runs) if key != "seed"]
-
-
-def group_by_seed(runs: Sequence[Run]) -> Iterator[list[Run]]:
-    """Finished runs of two seeds or more that showed as many images, alike in everything else that was asked for."""
-    keys = settings_beside_seed(runs)
-    groups: dict[tuple[object, ...], dict[object, Run]] = {}
-    for run in runs:
+def group_by_seed(group: Group) -> Iterator[list[int]]:
+    """Places of finished runs of two seeds or more that showed as many images, alike in all else that was asked for."""
+    found: dict[tuple[object, ...], dict[object, int]] = {}
+    for place, (run, settings) in enumerate(zip(group.runs, group.settings, strict=True)):
         if run.state == "done":
-            alike = (run.model, run.lr, run.images, *(str(run.setting(key)) for key in keys))
-            groups.setdefault(alike, {}).setdefault(run.setting("seed"), run)
-    return (list(group.values()) for group in groups.values() if len(group) > 1)
+            alike = (run.model, run.lr, run.images, *(value for key, value in settings.items() if key != "seed"))
+            found.setdefault(alike, {}).setdefault(run.setting("seed"), place)
+    return (list(places.values()) for places in found.values() if len(places) > 1)
 
 
 def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:

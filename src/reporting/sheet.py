@@ -17,22 +17,19 @@ from PIL import Image
 from src.atomic import write_atomically
 from src.reporting.figures import (
     LIGHT,
-    PANELS,
     draw_panel,
     figure_png,
-    has_curves,
-    run_style,
 )
 from src.reporting.grids import try_crop
-from src.reporting.runs import MISSING, Run, group_by_data, label_parts, sample_points
+from src.reporting.group import Group
+from src.reporting.runs import MISSING, Run, sample_points
 
 # Laid out by hand, in inches from the upper-left corner, so that a crop of 4 by 4 tiles of 32 px (134 px) comes out
 # at exactly twice its size.
 CELL, GAP, MARGIN, LABEL, WIDTH = 1.34, 0.1, 0.3, 1.3, 10.72
 TITLE, HEADING, LEGEND_ROW = 0.5, 0.3, 0.2
 PANEL_LEFT, PANEL_BETWEEN, PANEL_HEIGHT, PANEL_STEP = 0.4, 0.7, 1.6, 2.3
-CURVES_TOP = 0.6
-CURVES = CURVES_TOP + PANEL_STEP + PANEL_HEIGHT + 0.8  # their height without the legend
+CURVES_TOP, ABOVE_LEGEND, BELOW_LEGEND = 0.6, 0.6, 0.2
 SOFT = "#70767f"
 
 
@@ -62,40 +59,45 @@ class _Sheet:
         axes.set_axis_off()
 
 
-def save_comparison(runs: Sequence[Run], path: Path) -> None:
+def save_comparison(groups: Sequence[Group], path: Path) -> None:
     """Write the comparison of runs as one PNG: per data set, samples over training beside real images, then curves.
 
     Runs with neither samples nor metrics take no room; where there are no others, the picture says so.
     """
-    groups = {title: members for title, members in group_by_data(runs).items() if _height(members)}
-    sheet = _Sheet(2 * MARGIN + sum(TITLE + _height(members) for members in groups.values()) + (not groups) * TITLE)
-    for title, members in groups.items():
-        sheet.text(MARGIN, sheet.top + 0.1, title, fontsize=13, fontweight="bold")
+    drawn = [group for group in groups if _height(group)]
+    sheet = _Sheet(2 * MARGIN + sum(TITLE + _height(group) for group in drawn) + (not drawn) * TITLE)
+    for group in drawn:
+        sheet.text(MARGIN, sheet.top + 0.1, group.title, fontsize=13, fontweight="bold")
         sheet.top += TITLE
-        _draw_samples(sheet, members)
-        _draw_curves(sheet, members)
-    if not groups:
-        sheet.text(MARGIN, sheet.top + TITLE / 2, "No run has samples or metrics.")
+        _draw_samples(sheet, group)
+        _draw_curves(sheet, group)
+    if not drawn:
+        sheet.text(MARGIN, sheet.top + TITLE / 2, "No run has metrics.")
     write_atomically(path, figure_png(sheet.figure, facecolor="white"))
 
 
-def _height(runs: Sequence[Run]) -> float:
-    rows = sum(bool(run.samples) for run in runs)
-    samples = HEADING + rows * (CELL + GAP) if rows else 0
-    return samples + (CURVES + _legend_rows(runs) * LEGEND_ROW if has_curves(runs) else 0)
+def _height(group: Group) -> float:
+    rows = sum(bool(run.samples) for run in group.runs)
+    return (HEADING + rows * (CELL + GAP) if rows else 0) + _curves_height(group)
 
 
-def _draw_samples(sheet: _Sheet, runs: Sequence[Run]) -> None:
-    points = sample_points(runs)
+def _curves_height(group: Group) -> float:
+    if not group.panels:
+        return 0
+    return _legend_top(group) + _legend_rows(group) * LEGEND_ROW + BELOW_LEGEND
+
+
+def _draw_samples(sheet: _Sheet, group: Group) -> None:
+    points = sample_points(group.runs)
     if not points:
         return
     lefts = [MARGIN + LABEL + column * (CELL + GAP) for column in range(len(points))]
     sheet.text(MARGIN, sheet.top + HEADING / 2, "images shown", color=SOFT)
     for left, point in zip(lefts, points, strict=True):
         sheet.text(left, sheet.top + HEADING / 2, f"{point:,}", color=SOFT)
-    _draw_real(sheet, lefts[-1] + CELL + 4 * GAP, runs)
+    _draw_real(sheet, lefts[-1] + CELL + 4 * GAP, group.runs)
     sheet.top += HEADING
-    for run, label in zip(runs, label_parts(runs), strict=True):
+    for run, label in zip(group.runs, group.labels, strict=True):
         if run.samples:
             _draw_label(sheet, label if run.state == "done" else (*label, run.state))
             for left, point in zip(lefts, points, strict=True):
@@ -122,37 +124,42 @@ def _wrap(text: str, width: int) -> list[str]:
     return [line.replace("_ ", "_") for line in textwrap.wrap(text.replace("_", "_ "), width)]
 
 
-def _draw_curves(sheet: _Sheet, runs: Sequence[Run]) -> None:
-    if not has_curves(runs):
+def _draw_curves(sheet: _Sheet, group: Group) -> None:
+    if not group.panels:
         return
     width = (WIDTH - 2 * MARGIN - PANEL_LEFT - PANEL_BETWEEN) / 2
-    for index, column in enumerate(PANELS):
+    for index, panel in enumerate(group.panels):
         row, side = divmod(index, 2)
         left = MARGIN + PANEL_LEFT + side * (width + PANEL_BETWEEN)
         axes = sheet.axes(left, sheet.top + CURVES_TOP + row * PANEL_STEP, width, PANEL_HEIGHT)
-        draw_panel(axes, runs, column)
-        if row:
+        draw_panel(axes, panel)
+        if index + 2 >= len(group.panels):  # nothing below it
             axes.set_xlabel("images shown", color=SOFT, fontsize=9)
-    _draw_legend(sheet, sheet.top + CURVES - 0.2, runs)
-    sheet.top += CURVES + _legend_rows(runs) * LEGEND_ROW
+    _draw_legend(sheet, sheet.top + _legend_top(group), group)
+    sheet.top += _curves_height(group)
 
 
-def _legend_columns(runs: Sequence[Run]) -> int:
-    longest = max(len(" · ".join(parts)) for parts in label_parts(runs))
-    return max(1, min(4, len(runs), 135 // (longest + 10)))
+def _legend_top(group: Group) -> float:
+    """Inches from the top of the curves."""
+    return CURVES_TOP + (math.ceil(len(group.panels) / 2) - 1) * PANEL_STEP + PANEL_HEIGHT + ABOVE_LEGEND
 
 
-def _legend_rows(runs: Sequence[Run]) -> int:
-    return math.ceil(len(runs) / _legend_columns(runs))
+def _legend_columns(group: Group) -> int:
+    longest = max(len(label) for label, _ in group.legend)
+    return max(1, min(4, len(group.legend), 135 // (longest + 10)))
 
 
-def _draw_legend(sheet: _Sheet, top: float, runs: Sequence[Run]) -> None:
+def _legend_rows(group: Group) -> int:
+    return math.ceil(len(group.legend) / _legend_columns(group))
+
+
+def _draw_legend(sheet: _Sheet, top: float, group: Group) -> None:
     legend = sheet.figure.legend(
-        [Line2D([], [], linewidth=1.8, **run_style(index).line) for index in range(len(runs))],
-        [" · ".join(parts) for parts in label_parts(runs)],
+        [Line2D([], [], linewidth=1.8, **style.line) for _, style in group.legend],
+        [label for label, _ in group.legend],
         loc="upper left",
         bbox_to_anchor=((MARGIN + PANEL_LEFT) / WIDTH, 1 - top / sheet.height),
-        ncols=_legend_columns(runs),
+        ncols=_legend_columns(group),
         borderpad=0,
         borderaxespad=0,
         frameon=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,43 +14,16 @@ import torch
 from src.errors import UserError
 from src.metrics.diversity import WINDOW, mean_pairwise_ssim
 from src.reporting.grids import grid_tiles
-from src.reporting.runs import MISSING, Run, differing_settings, format_lr, label_parts
-from src.reporting.seeds import group_by_seed, mean_and_margin, settings_beside_seed
+from src.reporting.group import Group
+from src.reporting.labels import short_names
+from src.reporting.runs import MISSING, Run, format_lr
+from src.reporting.seeds import group_by_seed, mean_and_margin
 from src.scoring.passport import check_same_passports
 from src.scoring.report import TITLES, read_rows
 
-VALUES = {"loss_d": "loss D", "loss_g": "loss G", "d_real": "D(x)", "d_fake": "D(G(z))"}
+VALUES = {"loss": "training loss", "loss_d": "loss D", "loss_g": "loss G", "d_real": "D(x)", "d_fake": "D(G(z))"}
 NO_SCORES = {"images", "images_per_s", "lr", *VALUES}  # numbers of a run that have their own column, or none
-
-
-def final_values(runs: Sequence[Run]) -> dict[str, Any]:
-    """Head and rows of the final values; the first column names the model, words stand before numbers."""
-    keys = differing_settings(runs)
-    unlike = unlike_passports(runs)
-    columns = _columns(runs, bool(unlike))
-    labels = label_parts(runs)
-    named = any(label[-1] == run.folder.name for run, label in zip(runs, labels, strict=True))
-    rows = [
-        {
-            "model": run.model,
-            "words": [*_words(run, keys), *([run.folder.name] * named)],
-            "numbers": [
-                count(run.images),
-                *(column.show(column.value(run)) for column in columns),
-                significant(run.speed),
-                duration(run.summary.get("seconds")),
-            ],
-            "state": run.state,
-        }
-        for run in runs
-    ]
-    return {
-        "words": ["lr", *map(last_part, keys), *(["folder"] if named else [])],
-        "numbers": ["images", *(column.title for column in columns), "images/s", "time"],
-        "rows": rows,
-        "unlike": unlike,
-        "seeds": _seeds(runs, columns),
-    }
+UNLIKE = 1.1  # logging intervals that differ by more than this factor do not give comparable spreads
 
 
 class Column(NamedTuple):
@@ -59,49 +32,99 @@ class Column(NamedTuple):
     title: str
     value: Callable[[Run], float | None]
     show: Callable[[float | None], str]
+    averaged: bool = True  # over seeds
 
 
-def _columns(runs: Sequence[Run], without_scores: bool) -> list[Column]:
+def final_values(group: Group) -> dict[str, Any]:
+    """Head and rows of the final values; the first column names the model, words stand before numbers."""
+    unlike, intervals = unlike_passports(group.runs), unlike_intervals(group.runs)
+    columns = [
+        column
+        for column in _columns(group.runs, without_scores=bool(unlike), without_spread=bool(intervals))
+        if any(column.value(run) is not None for run in group.runs)
+    ]
+    words = [_words(group, place) for place in range(len(group.runs))]
+    named = any(label[-1] == run.folder.name for run, label in zip(group.runs, group.labels, strict=True))
+    rows = [
+        {
+            "model": run.model,
+            "words": [*own.values(), *([run.folder.name] * named)],
+            "numbers": [column.show(column.value(run)) for column in columns],
+            "state": run.state,
+        }
+        for run, own in zip(group.runs, words, strict=True)
+    ]
+    return {
+        "words": [*words[0], *(["folder"] if named else [])],
+        "numbers": [column.title for column in columns],
+        "rows": rows,
+        "unlike": unlike,
+        "intervals": intervals,
+        "seeds": _seeds(group, words, [column for column in columns if column.averaged]),
+    }
+
+
+def _columns(runs: Sequence[Run], without_scores: bool, without_spread: bool) -> list[Column]:
     left_out = NO_SCORES | (TITLES.keys() if without_scores else set())
     scores = dict.fromkeys(key for run in runs for key in run.final if key not in left_out)
 
     def final(key: str, title: str, show: Callable[[float | None], str]) -> Column:
         return Column(title, lambda run: run.final.get(key), show)
 
-    return [
-        *(final(key, title, fixed) for key, title in VALUES.items()),
+    spread = [
         Column("sd of loss D", lambda run: run.variability("loss_d"), fixed),
         Column("sd of loss G", lambda run: run.variability("loss_g"), fixed),
+    ]
+    return [
+        Column("images shown", lambda run: run.images, count, averaged=False),
+        *(final(key, title, fixed) for key, title in VALUES.items()),
+        *([] if without_spread else spread),
         Column("SSIM between samples", lambda run: similarity(last_sample(run)), fixed),
         Column("between real", lambda run: similarity(run.real), fixed),
         *(final(key, key, significant) for key in scores),
+        Column("images/s", lambda run: run.speed, significant, averaged=False),
+        Column("time", lambda run: run.seconds, duration, averaged=False),
     ]
 
 
-def _words(run: Run, keys: Sequence[str]) -> list[str]:
-    return [format_lr(run.lr), *(str(run.setting(key)) for key in keys)]
-
-
-def _seeds(runs: Sequence[Run], columns: Sequence[Column]) -> dict[str, Any]:
-    """Head and rows of the means over seeds; no rows where no two runs differ in their seed alone."""
-    keys = settings_beside_seed(runs)
-    rows = []
-    for group in group_by_seed(runs):
-        numbers = []
-        for column in columns:
-            values = [value for run in group if (value := column.value(run)) is not None and math.isfinite(value)]
-            mean, margin = mean_and_margin(values) if len(values) > 1 else (None, None)
-            numbers.append(column.show(mean) + (f" ± {significant(margin)}" if margin is not None else ""))
-        rows.append({"model": group[0].model, "words": [*_words(group[0], keys), len(group)], "numbers": numbers})
+def _words(group: Group, place: int) -> dict[str, str]:
+    """What tells the run apart, by the head of its column."""
+    run, settings = group.runs[place], group.settings[place]
+    loss = {"loss": run.loss.text if run.loss else MISSING} if len(group.losses) > 1 and "loss" not in settings else {}
     return {
-        "words": ["lr", *map(last_part, keys), "seeds"],
-        "numbers": [column.title for column in columns],
-        "rows": rows,
+        "lr": format_lr(run.lr),
+        **loss,
+        **{name: settings[key] for key, name in short_names(group.keys).items()},
     }
 
 
-def last_part(key: str) -> str:
-    return key.rpartition(".")[2]
+def _seeds(group: Group, words: Sequence[Mapping[str, str]], columns: Sequence[Column]) -> dict[str, Any]:
+    """Head and rows of the means over seeds; no rows where no two runs differ in their seed alone."""
+    heads = [head for head in words[0] if head != "seed"]
+    rows = []
+    for places in group_by_seed(group):
+        first, numbers = places[0], []
+        for column in columns:
+            found = (column.value(group.runs[place]) for place in places)
+            values = [value for value in found if value is not None and math.isfinite(value)]
+            mean, margin = mean_and_margin(values) if len(values) > 1 else (None, None)
+            numbers.append(column.show(mean) + (f" ± {significant(margin)}" if margin is not None else ""))
+        own = [words[first][head] for head in heads]
+        rows.append({"model": group.runs[first].model, "words": [*own, len(places)], "numbers": numbers})
+    return {"words": [*heads, "seeds"], "numbers": [column.title for column in columns], "rows": rows}
+
+
+def unlike_intervals(runs: Sequence[Run]) -> str:
+    """Why the spreads of the losses of these runs may not stand in one table; empty where they may."""
+    spread = [run for run in runs if run.variability("loss_d") is not None or run.variability("loss_g") is not None]
+    steps = [run.interval for run in spread]
+    known = [interval for interval in steps if interval is not None]
+    if len(spread) < 2:
+        return ""
+    if len(known) < len(steps):
+        return "not all runs say after how many steps they log"
+    low, high = min(known), max(known)
+    return f"some runs log every {low:.3g} steps and some every {high:.3g}" if high > UNLIKE * low else ""
 
 
 def unlike_passports(runs: Sequence[Run]) -> str:
@@ -155,9 +178,9 @@ def significant(value: float | None) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def duration(seconds: Any) -> str:
+def duration(seconds: float | None) -> str:
     """Seconds as people read them: 42 s, 12 min 05 s, 3 h 07 min."""
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+    if seconds is None or not math.isfinite(seconds):
         return MISSING
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

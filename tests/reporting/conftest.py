@@ -35,6 +35,8 @@ def make_run(tmp_path: Path) -> MakeRun:
         lr: str = "2e-4",
         data: str = "cifar10",
         seed: int | None = None,
+        loss: str = "BinaryCrossEntropy",
+        batch_size: int = 32,
         overrides: tuple[str, ...] = (),
         status: dict[str, Any] | None = None,
         scores: dict[str, float] | None = None,
@@ -47,8 +49,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         values = [[500 * (i + 1), 1 + i / 8, 2 - i / 8, 0.625, 0.375, 1500, float(lr)] for i in range(rows)]
         final = dict(zip(COLUMNS, values[-1] if rows else [], strict=False)) | (scores or {})
         texts: dict[str, str | None] = {
-            "config.yaml": f"model: {{name: {model}}}\noptim: {{lr: {float(lr)}}}\ndata: {{name: {data}}}\n"
-            f"seed: {seed or 0}\n",
+            "config.yaml": f"model: {{name: {model}, generator: {{}}, loss: {{_target_: src.training.losses.{loss}}}, "
+            f"schedule: {{batch_size: {batch_size}, lr: {float(lr)}}}}}\n"
+            f"optim: {{lr: {float(lr)}}}\ndata: {{name: {data}}}\nseed: {seed or 0}\n",
             "overrides.json": json.dumps(
                 [f"model={model}", f"optim.lr={lr}", *([] if seed is None else [f"seed={seed}"]), *overrides]
             ),

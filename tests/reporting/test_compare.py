@@ -12,6 +12,7 @@ from src.reporting.tables import count, duration, fixed, significant
 from src.scoring.passport import Passport
 from src.scoring.report import Row, as_json
 from src.train import compare_sweep
+from tests.reporting.test_group import CLASSIFIER
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +100,7 @@ def test_further_scores_get_their_columns_and_a_missing_one_a_dash(make_run, pag
     head, *rows = (cells(row) for row in re.findall("<tr>.*?</tr>", tables(page_of())[0], re.DOTALL))
     shown = [dict(zip(head, row, strict=True)) for row in rows]
     assert [(row["fid"], row["mode_score"]) for row in shown] == [("12.35", "–"), ("–", "4.500")]
-    assert (shown[0]["images"], shown[0]["loss D"], shown[0]["time"]) == ("2,000", "1.375", "1 h 02 min")
+    assert (shown[0]["images shown"], shown[0]["loss D"], shown[0]["time"]) == ("2,000", "1.375", "1 h 02 min")
 
 
 def test_runs_that_differ_in_their_seed_alone_are_averaged_with_an_interval(make_run, page_of):
@@ -125,7 +126,7 @@ def test_names_and_what_is_written_keep_no_run_from_those_of_other_seeds(make_ru
 
 def test_without_two_seeds_there_is_no_table_over_seeds(make_run, page_of):
     make_run("a", seed=0)
-    make_run("b", seed=1, overrides=("width=8",))
+    make_run("b", seed=1, overrides=("model.width=8",))
     assert "Over seeds" not in page_of()
 
 
@@ -138,6 +139,49 @@ def test_scores_with_unlike_passports_are_left_out_with_the_reason(make_run, pag
     page = page_of()
     assert ("12.30" in page) == shown
     assert ("seed is 0 for the first and 1 for the second" in page) != shown
+
+
+def test_the_table_says_each_run_s_loss_where_they_differ(make_run, page_of):
+    make_run("a")
+    assert "probabilities with binary cross-entropy, near 0.5" in page_of()
+    assert '<th scope="col">loss</th>' not in page_of()
+    make_run("b", model="enhanced", loss="Wasserstein")
+    page = page_of()
+    head, *rows = (cells(row)[:3] for row in re.findall("<tr>.*?</tr>", tables(page)[0], re.DOTALL))
+    assert [head, *rows] == [
+        ["model", "lr", "loss"],
+        ["dcgan", "2e-4", "binary cross-entropy"],
+        ["enhanced", "2e-4", "Wasserstein"],
+    ]
+    assert "their values cannot be compared" in page
+
+
+def test_nobody_calls_a_critic_s_outputs_probabilities(make_run, page_of):
+    make_run("a", loss="Wasserstein")
+    page = page_of()
+    assert "scores without bounds with Wasserstein" in page
+    assert "probabilit" not in page
+
+
+@pytest.mark.parametrize(("batch_size", "shown"), [(32, True), (128, False)])
+def test_spreads_are_shown_only_of_runs_that_log_after_as_many_steps(make_run, page_of, batch_size, shown):
+    make_run("a")
+    make_run("b", model="enhanced", batch_size=batch_size)
+    page = page_of()
+    assert ("sd of loss D" in page) == ("sd: standard deviation" in page) == shown
+    assert ("some runs log every 3.91 steps and some every 15.6" in page) != shown
+
+
+def test_of_runs_that_are_not_adversarial_nothing_is_said_of_samples_and_discriminators(make_run, page_of):
+    for seed in (0, 1):
+        folder = make_run(f"{seed}", model="classifier", seed=seed, samples=(), files=CLASSIFIER)
+        (folder / "samples" / "real.png").unlink()
+    page = page_of()
+    head, *rows = (cells(row) for row in re.findall("<tr>.*?</tr>", tables(page)[0], re.DOTALL))
+    assert head == ["model", "lr", "seed", "images shown", "training loss", "accuracy", "state"]
+    assert rows == [["classifier", "4e-1", seed, "1,000", "1.000", "0.5000", "done"] for seed in "01"]
+    assert "Training loss" in page
+    assert not [word for word in ("No run has", "samples of", "D(x)", "sd of", "iscriminator") if word in page]
 
 
 def test_24_runs_are_all_shown(make_run, page_of):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.reporting.runs import find_runs, format_lr, group_by_data, label_parts, sample_points
+from src.reporting.runs import find_runs, format_lr, group_by_data, sample_points
 
 
 def test_runs_are_found_below_a_folder_and_once_each(make_run, tmp_path):
@@ -63,6 +63,12 @@ def test_variability_is_the_standard_deviation_over_the_second_half_of_training(
     assert run.variability("loss_d") == pytest.approx(np.std([1.125, 1.25, 1.375]))  # 1000, 1500, 2000 of 2000 images
 
 
+def test_the_logging_interval_is_counted_in_steps(make_run):
+    assert find_runs([make_run("a")])[0].interval == 500 / 32
+    steps = find_runs([make_run("b", batch_size=64)])[0]
+    assert steps.interval == 500 / 64
+
+
 def test_speed_is_the_median_of_the_intervals(make_run):
     metrics = "images,images_per_s\n500,100\n1000,3\n1500,102\n2000,"
     assert find_runs([make_run("a", files={"metrics.csv": metrics})])[0].speed == 100
@@ -70,25 +76,6 @@ def test_speed_is_the_median_of_the_intervals(make_run):
 
 def test_a_learning_rate_is_written_as_people_write_it():
     assert [format_lr(lr) for lr in (2e-4, 1.5e-3, 1e-10, 1.0, 0.0)] == ["2e-4", "1.5e-3", "1e-10", "1e0", "0"]
-
-
-def test_labels_name_the_overrides_that_differ(make_run, tmp_path):
-    make_run("a", overrides=("model.activation=relu", "trainer.images=2000"))
-    make_run("b", overrides=("model.activation=leaky_relu", "trainer.images=2000"))
-    labels = label_parts(find_runs([tmp_path]))
-    assert labels == [("dcgan", "lr 2e-4", "activation relu"), ("dcgan", "lr 2e-4", "activation leaky_relu")]
-
-
-def test_an_override_that_equals_the_default_does_not_differ(make_run, tmp_path):
-    make_run("a", overrides=("seed=0",))
-    make_run("b", model="enhanced")
-    assert label_parts(find_runs([tmp_path])) == [("dcgan", "lr 2e-4"), ("enhanced", "lr 2e-4")]
-
-
-def test_labels_of_like_runs_name_their_folders(make_run, tmp_path):
-    make_run("a")
-    make_run("b")
-    assert [label[-1] for label in label_parts(find_runs([tmp_path]))] == ["a", "b"]
 
 
 def test_runs_of_one_data_name_with_different_files_are_grouped_apart(make_run, tmp_path):
