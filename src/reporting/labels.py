@@ -86,7 +86,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def label_parts(runs: Sequence[Run], settings: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
-    """Per run: model, learning rate, settings that differ, and the folder's name where that is not enough."""
+    """Per run: model, learning rate, settings that differ, and the folder where that is not enough."""
     labels = [
         (
             run.model,
@@ -95,6 +95,13 @@ def label_parts(runs: Sequence[Run], settings: Sequence[Mapping[str, str]]) -> l
         )
         for run, own in zip(runs, settings, strict=True)
     ]
+    folders = folder_names(runs)
     return [
-        (*label, run.folder.name) if labels.count(label) > 1 else label for run, label in zip(runs, labels, strict=True)
+        (*label, folder) if labels.count(label) > 1 else label for label, folder in zip(labels, folders, strict=True)
     ]
+
+
+def folder_names(runs: Sequence[Run]) -> list[str]:
+    """The names of the runs' folders, or their whole paths where two have one name, as in two sweeps of the same."""
+    names = [run.folder.name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]

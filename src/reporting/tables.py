@@ -15,7 +15,7 @@ from src.errors import UserError
 from src.metrics.diversity import WINDOW, mean_pairwise_ssim
 from src.reporting.grids import grid_tiles
 from src.reporting.group import Group
-from src.reporting.labels import short_names
+from src.reporting.labels import folder_names, short_names
 from src.reporting.runs import MISSING, Run, format_lr
 from src.reporting.seeds import group_by_seed, mean_and_margin
 from src.scoring.passport import check_same_passports
@@ -44,15 +44,16 @@ def final_values(group: Group) -> dict[str, Any]:
         if any(column.value(run) is not None for run in group.runs)
     ]
     words = [_words(group, place) for place in range(len(group.runs))]
-    named = any(label[-1] == run.folder.name for run, label in zip(group.runs, group.labels, strict=True))
+    folders = folder_names(group.runs)
+    named = any(label[-1] == folder for folder, label in zip(folders, group.labels, strict=True))
     rows = [
         {
             "model": run.model,
-            "words": [*own.values(), *([run.folder.name] * named)],
+            "words": [*own.values(), *([folder] * named)],
             "numbers": [column.show(column.value(run)) for column in columns],
             "state": run.state,
         }
-        for run, own in zip(group.runs, words, strict=True)
+        for run, own, folder in zip(group.runs, words, folders, strict=True)
     ]
     return {
         "words": [*words[0], *(["folder"] if named else [])],

@@ -39,6 +39,11 @@ def test_labels_of_like_runs_name_their_folders(make_run, labels):
     assert [label[-1] for label in labels()] == ["a", "b"]
 
 
+def test_labels_of_like_runs_in_folders_of_one_name_have_the_whole_path(make_run, labels):
+    folders = [make_run(f"{sweep}/job") for sweep in ("a", "b")]
+    assert [label[-1] for label in labels()] == [str(folder) for folder in folders]
+
+
 def test_a_null_that_was_asked_for_does_not_differ_from_the_same_null_by_default(make_run, labels):
     model = {"model": {"name": "pggan", "generator": {"attention_at": None}}}
     make_run("a", model="pggan", overrides=("model.generator.attention_at=null",), files=config(**model))
