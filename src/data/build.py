@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from src.data import decode
-from src.data.decode import BadFile
+from src.data.decode import DECODER_VERSION, BadFile
 from src.data.listing import Sample
 from src.data.store import FORMAT
 from src.errors import UserError
@@ -70,12 +70,12 @@ class Builder:
     lock: Lock = field(default_factory=Lock, init=False)  # for the histogram, which all threads add to
 
     def key(self) -> str:
-        """Fingerprint of the files (path, size, time of change) and settings; splits are no part of it."""
+        """Fingerprint of the decoder, the files (path, size, time of change) and settings; splits are no part of it."""
         files = [
             (sample.file, label, *(_stamp(path) for path in (sample.image, *sample.masks)))
             for sample, label in zip(self.samples, self.labels, strict=True)
         ]
-        text = json.dumps([FORMAT, astuple(self.settings), self.classes, files])
+        text = json.dumps([FORMAT, DECODER_VERSION, astuple(self.settings), self.classes, files])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def build(self, folder: Path) -> dict[str, Any]:
@@ -232,4 +232,4 @@ def _stamp(path: Path | None) -> tuple[str, int, int] | None:
     if path is None:
         return None
     stat = path.stat()
-    return path.name, stat.st_size, stat.st_mtime_ns
+    return str(path.resolve()), stat.st_size, stat.st_mtime_ns

@@ -70,7 +70,8 @@ class CifarData(ImageData):
             fcntl.flock(lock, fcntl.LOCK_EX)  # one process downloads, verifies and decodes; those beside it wait
             if not self._folder.is_dir():
                 self._load(train=True)
-            stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(self._folder.glob("*_batch*"))]
+            batches = sorted(self._folder.glob("*_batch*"))
+            stamps = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in batches]
             facts = (FORMAT, self._description.classes, stamps, self.verify)
             key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
             self._store = Store.open_or_build(self.cache / f"{self.name}-{key}", self._build)

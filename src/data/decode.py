@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 from src.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"})
+DECODER_VERSION = 1  # part of a folder's key: raise it when decoded pixels change
 CT_OFFSET = 1024  # Hounsfield units start at -1024 (air); stored values at 0
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's convert("L")
 _GREY_MODES = ("1", "L", "LA", "La")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import time
 from collections.abc import Callable
@@ -13,11 +14,11 @@ from src.data.cifar import CLASSES, CifarData
 from src.errors import UserError
 
 
-def write_cifar(root: Path, per_batch: int = 20) -> np.ndarray:
+def write_cifar(root: Path, per_batch: int = 20, seed: int = 0) -> np.ndarray:
     """A small copy in the original layout; returns the labels of the training images."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     labels: list[int] = []
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         batch = rng.integers(0, 10, per_batch).tolist()
@@ -69,6 +70,16 @@ def test_the_second_visit_reads_and_verifies_nothing(tmp_path, load, monkeypatch
     load("dog").prepare()
     monkeypatch.setattr(CifarData, "_load", lambda *_: pytest.fail("read again"))
     load("dog").prepare()
+
+
+def test_copies_alike_in_sizes_and_times_have_stores_of_their_own(tmp_path):
+    for seed, name in enumerate(("old", "new")):
+        labels = write_cifar(tmp_path / name, seed=seed)
+        for path in (tmp_path / name).rglob("*_batch*"):
+            os.utime(path, (1e9, 1e9))
+        data = CifarData("cifar10", str(tmp_path / name), CLASSES, 3, 32, verify=False, cache=str(tmp_path / "cache"))
+        data.prepare()
+        assert data.split("train").store.labels[: len(labels)].tolist() == labels.tolist()
 
 
 def test_processes_that_start_at_once_download_once(tmp_path, load, monkeypatch):

@@ -1,6 +1,7 @@
 """A user's own images become a store; what cannot be used is one clear line."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
-from src.data import decode
+from src.data import build, decode
 from src.data.folder import FolderData
 from src.errors import UserError
 
@@ -130,6 +131,24 @@ def test_a_store_is_built_once_for_all_splits_and_anew_when_a_file_changes(tmp_p
     assert len(list((tmp_path / "cache").iterdir())) == 1
     write(root / "3.png", 255)
     assert everything(folder_data(root))["image"][3].min() == 255
+
+
+def test_folders_alike_in_names_sizes_and_times_have_stores_of_their_own(tmp_path: Path) -> None:
+    for name, value in (("old", 10), ("new", 200)):
+        for number in range(3):
+            os.utime(write(tmp_path / name / f"{number}.tif", value), (1e9, 1e9))  # as zip and rsync -a keep them
+    for name, value in (("old", 10), ("new", 200)):
+        (tmp_path / "current").unlink(missing_ok=True)
+        (tmp_path / "current").symlink_to(name)
+        assert (everything(folder_data(tmp_path / "current"))["image"] == value).all()
+
+
+def test_another_version_of_the_decoder_decodes_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = flat(tmp_path / "data")
+    folder_data(root).prepare()
+    monkeypatch.setattr(build, "DECODER_VERSION", build.DECODER_VERSION + 1)
+    folder_data(root).prepare()
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_nothing_is_written_beside_the_data(tmp_path: Path) -> None:
