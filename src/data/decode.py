@@ -73,13 +73,20 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Decode a mask to (H, W) uint8, 0 or 1. Raises BadFile where that fails.
+    """Decode a mask to (H, W) uint8, 0 or 1. Raises BadFile where that fails, or where it holds several labels.
 
     Inside is what lies above half of the maximum: 0 and any other value are told apart, soft edges cut in the middle.
+    A mask in colour is black and one colour.
     """
     mask = read_image(path)
-    mask = mask.max(axis=2) if mask.ndim == 3 else mask
+    if not is_grey(mask):
+        return _inside_colour(mask, path)
+    mask = mask[..., 0] if mask.ndim == 3 else mask
     values = np.unique(mask)
+    if len(values) == 1 and _varies_in_alpha(path):
+        raise BadFile(
+            f"mask {path} is of one colour and varies in its alpha channel only: save it as grey, black outside"
+        )
     if len(values) > 2 and values[-1] < 16:  # half of the maximum would silently drop a label
         raise BadFile(f"mask {path} is a label map with the values {values.tolist()}: save one mask per label")
     return (mask > values[-1] // 2).astype(np.uint8)
@@ -133,6 +140,28 @@ def _resize(
         return np.stack([_resize(image[..., c], size, box, smooth) for c in range(image.shape[2])], axis=2)
     real = Image.fromarray(image.astype(np.float32)).resize(size, resample, box=box)  # Pillow filters no 16-bit mode
     return np.rint(np.asarray(real)).clip(0, 65535).astype(np.uint16)
+
+
+def _inside_colour(mask: np.ndarray, path: Path) -> np.ndarray:
+    """Whatever is not black, (H, W, 3) → (H, W): brightness says nothing of colours that stand for labels."""
+    colours = mask.astype(np.int64) @ np.array([1 << 32, 1 << 16, 1])  # one number a colour, 0 for black
+    found = np.unique(colours)
+    if len(found) > 2 or (len(found) == 2 and found[0]):
+        raise BadFile(
+            f"mask {path} has {len(found)} colours, which may be labels: save one mask per label, black outside and "
+            "of one colour inside"
+        )
+    return (colours > 0).astype(np.uint8)
+
+
+def _varies_in_alpha(path: Path) -> bool:
+    if path.suffix.lower() == ".dcm":
+        return False
+    with _bad_file(path), Image.open(path) as image:
+        if not image.has_transparency_data:
+            return False
+        low, high = image.convert("RGBA").getchannel("A").getextrema()
+        return low != high
 
 
 @contextmanager

@@ -126,6 +126,47 @@ def test_a_label_map_is_no_mask(tmp_path: Path) -> None:
         read_mask(save(tmp_path / "map.png", np.array([[0, 1, 2]], np.uint8)))
 
 
+def save_palette(path: Path, indices: np.ndarray, *colours: tuple[int, int, int]) -> Path:
+    image = Image.fromarray(indices, "P")
+    image.putpalette([value for colour in colours for value in colour])
+    image.save(path)
+    return path
+
+
+BLACK, DIM, RED, GREEN, WHITE = (0, 0, 0), (60, 0, 0), (255, 0, 0), (0, 255, 0), (255, 255, 255)
+
+
+def test_labels_in_colour_are_no_mask(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 2]], np.uint8)
+    for name, colours in (("alike", (BLACK, RED, GREEN)), ("dim", (BLACK, DIM, RED))):
+        with pytest.raises(BadFile, match=r"has 3 colours, which may be labels: save one mask per label, black"):
+            read_mask(save_palette(tmp_path / f"{name}.png", labels, *colours))
+        with pytest.raises(BadFile, match="has 3 colours"):
+            read_mask(save(tmp_path / f"{name}-rgb.png", np.array(colours, np.uint8)[labels]))
+    with pytest.raises(BadFile, match="has 2 colours"):  # two labels, or outside in white: nothing says which
+        read_mask(save_palette(tmp_path / "no black.png", labels[:, :2], WHITE, RED))
+
+
+def test_a_mask_of_black_and_one_colour_is_inside_where_it_is_not_black(tmp_path: Path) -> None:
+    inside = np.array([[0, 1, 1]], np.uint8)
+    for name, colour in (("red", RED), ("dim", DIM), ("white", WHITE)):
+        np.testing.assert_array_equal(read_mask(save_palette(tmp_path / f"{name}.png", inside, BLACK, colour)), inside)
+    swapped = save_palette(tmp_path / "swapped.png", 1 - inside, WHITE, BLACK)  # programs sort palettes as they like
+    np.testing.assert_array_equal(read_mask(swapped), inside)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_mask_in_the_alpha_channel_is_bad(tmp_path: Path, mode: str) -> None:
+    for colour in (0, 255):
+        rgba = np.full((6, 8, 4), colour, np.uint8)
+        rgba[..., 3] = 255 * (RAMP > 100)
+        with pytest.raises(BadFile, match=r"varies in its alpha channel only: save it as grey, black outside"):
+            read_mask(save(tmp_path / f"{colour}.png", rgba, mode))
+    opaque = np.zeros((6, 8, 4), np.uint8)
+    opaque[..., 3] = 255
+    assert not read_mask(save(tmp_path / "empty.png", opaque, mode)).any()
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pad_keeps_the_whole_image_centred_on_black(dtype: type) -> None:
     square = fit_frame(np.full((10, 20), 200, dtype), (10, 10), "pad")
