@@ -7,18 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
+from src.data import dicom
 from src.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"})
-DECODER_VERSION = 1  # part of a folder's key: raise it when decoded pixels change
-CT_OFFSET = 1024  # Hounsfield units start at -1024 (air); stored values at 0
+DECODER_VERSION = 2  # part of a folder's key: raise it when decoded pixels change
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's convert("L")
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -38,17 +37,16 @@ class Header:
 
 def require_readers(paths: list[Path]) -> None:
     """Raise UserError where a file needs a package that is not installed."""
-    dicom = [path for path in paths if path.suffix.lower() == ".dcm"]
-    if dicom and find_spec("pydicom") is None:
-        raise UserError(f"{dicom[0]} and {len(dicom) - 1} more DICOM files need pydicom: pip install pydicom")
+    files = [path for path in paths if path.suffix.lower() == ".dcm"]
+    if files and find_spec("pydicom") is None:
+        raise UserError(f"{files[0]} and {len(files) - 1} more DICOM files need pydicom: pip install pydicom")
 
 
 def read_header(path: Path) -> Header:
     """Read the header of an image file. Raises BadFile where it is not an image."""
     with _bad_file(path):
         if path.suffix.lower() == ".dcm":
-            data = _dicom(path, stop_before_pixels=True)
-            return Header(data.BitsAllocated > 8 or _is_rescaled(data), data.SamplesPerPixel > 1)
+            return Header(*dicom.read_depth_and_colour(path))
         with Image.open(path) as image:
             deep = image.mode in _DEEP_MODES or _is_deep_colour(image)
             return Header(deep, image.mode not in (*_GREY_MODES, *_DEEP_MODES))
@@ -57,12 +55,11 @@ def read_header(path: Path) -> Header:
 def read_image(path: Path) -> np.ndarray:
     """Decode an image to (H, W) or (H, W, 3), uint8 or uint16. Raises BadFile where that fails.
 
-    The EXIF orientation is applied, alpha dropped, a palette resolved. DICOM values are rescaled (CT: Hounsfield
-    units + 1024) and always bright on dark.
+    The EXIF orientation is applied, alpha dropped, a palette resolved. DICOM is read as ``dicom`` says.
     """
     with _bad_file(path):
         if path.suffix.lower() == ".dcm":
-            return _read_dicom(path)
+            return dicom.read_dicom(path)
         with Image.open(path) as image:
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             if pages > 1:
@@ -209,30 +206,3 @@ def _read_deep_colour(path: Path) -> np.ndarray:
 
         image = decode_image(str(path), ImageReadMode.UNCHANGED).numpy().transpose(1, 2, 0)
     return image[..., 0] if image.shape[2] < 3 else image[..., :3]  # without alpha
-
-
-def _dicom(path: Path, **options: Any) -> Any:
-    import pydicom
-
-    return pydicom.dcmread(path, **options)
-
-
-def _is_rescaled(data: Any) -> bool:
-    return data.get("RescaleSlope", 1) != 1 or data.get("RescaleIntercept", 0) != 0
-
-
-def _read_dicom(path: Path) -> np.ndarray:
-    data = _dicom(path)
-    if int(data.get("NumberOfFrames", 1)) > 1:
-        raise BadFile(f"{path} holds {data.NumberOfFrames} frames: save each frame as a file of its own")
-    stored = data.pixel_array
-    if stored.ndim == 3 or (stored.dtype == np.uint8 and not _is_rescaled(data)):
-        values = stored.astype(np.int64)
-        top = 255 if stored.dtype == np.uint8 else 65535
-    else:
-        values = stored * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
-        values = np.rint(values + (CT_OFFSET if data.get("Modality") == "CT" else 0))
-        top = 65535
-    if data.PhotometricInterpretation == "MONOCHROME1":  # stored dark on bright
-        values = values.max() + values.min() - values
-    return values.clip(0, top).astype(np.uint8 if top == 255 else np.uint16)

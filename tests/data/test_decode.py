@@ -212,47 +212,6 @@ def test_channels_are_made_or_merged() -> None:
     np.testing.assert_array_equal(to_channels(red, 1)[0], np.asarray(Image.fromarray(red).convert("L")))
 
 
-def save_dicom(path: Path, pixels: np.ndarray, **tags: object) -> Path:
-    pydicom = pytest.importorskip("pydicom")
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-
-    data = pydicom.Dataset()
-    data.file_meta = pydicom.dataset.FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, pydicom.uid.generate_uid()
-    data.Rows, data.Columns, data.SamplesPerPixel = *pixels.shape, 1
-    bits = pixels.dtype.itemsize * 8
-    data.BitsAllocated, data.BitsStored, data.HighBit = bits, bits, bits - 1
-    data.PixelRepresentation = int(pixels.dtype.kind == "i")
-    data.PhotometricInterpretation, data.PixelData = "MONOCHROME2", pixels.tobytes()
-    for tag, value in tags.items():
-        setattr(data, tag, value)
-    data.save_as(path, enforce_file_format=True)
-    return path
-
-
-def test_dicom_is_rescaled_to_hounsfield_units_above_air(tmp_path: Path) -> None:
-    stored = np.array([[0, 1024, 2024]], np.int16)
-    path = save_dicom(tmp_path / "ct.dcm", stored, Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
-    assert read_header(path) == decode.Header(deep=True, colour=False)
-    image = read_image(path)
-    assert image.dtype == np.uint16
-    np.testing.assert_array_equal(image, stored)  # -1024, 0, 1000 HU
-
-
-def test_dicom_stored_dark_on_bright_is_inverted(tmp_path: Path) -> None:
-    pixels = np.array([[100, 300, 4000]], np.uint16)
-    path = save_dicom(tmp_path / "x.dcm", pixels, Modality="CR", PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_array_equal(read_image(path), [[4000, 3800, 100]])
-
-
-def test_a_broken_dicom_is_bad(tmp_path: Path) -> None:
-    (tmp_path / "x.dcm").write_bytes(b"")
-    pytest.importorskip("pydicom")
-    with pytest.raises(BadFile, match=r"cannot read .*x\.dcm"):
-        read_header(tmp_path / "x.dcm")
-
-
 def test_a_frame_of_the_images_own_aspect_is_filled_and_another_is_padded_or_cropped() -> None:
     image = np.full((30, 40), 200, np.uint8)
     assert (fit_frame(image, (15, 20), "pad") == 200).all() and (fit_frame(image, (15, 20), "crop") == 200).all()
