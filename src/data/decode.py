@@ -9,15 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from src.data import dicom
 from src.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"})
-DECODER_VERSION = 2  # part of a folder's key: raise it when decoded pixels change
+DECODER_VERSION = 3  # part of a folder's key: raise it when decoded pixels change
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's convert("L")
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -60,13 +60,14 @@ def read_image(path: Path) -> np.ndarray:
     with _bad_file(path):
         if path.suffix.lower() == ".dcm":
             return dicom.read_dicom(path)
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file) as image:  # of a path, Pillow maps turned TIFF by the wrong size
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             if pages > 1:
                 raise BadFile(f"{path} holds {pages} pages: save each page as a file of its own")
             if _is_deep_colour(image):
                 return _read_deep_colour(path)
-            return _as_array(ImageOps.exif_transpose(image))
+            values = _as_array(ImageOps.exif_transpose(image))
+            return 65535 - values if values.dtype == np.uint16 and _is_white_zero(image) else values
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -195,14 +196,39 @@ def _is_deep_colour(image: Image.Image) -> bool:
     return isinstance(image, PngImageFile) and any(";16" in str(tile[3]) for tile in image.tile)
 
 
+def _is_white_zero(image: Image.Image) -> bool:
+    """A TIFF stored dark on bright: Pillow inverts it with 8 bits, not with 16."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+
+
 def _read_deep_colour(path: Path) -> np.ndarray:
     if path.suffix.lower() in (".tif", ".tiff"):
-        import tifffile
-
-        image = tifffile.imread(path)
-        image = image.transpose(1, 2, 0) if image.shape[0] in (3, 4) else image  # planes stored one after the other
+        image = _read_deep_tiff(path)
     else:
         from torchvision.io import ImageReadMode, decode_image
 
-        image = decode_image(str(path), ImageReadMode.UNCHANGED).numpy().transpose(1, 2, 0)
+        decoded = decode_image(str(path), ImageReadMode.UNCHANGED, apply_exif_orientation=True)
+        image = decoded.numpy().transpose(1, 2, 0)
     return image[..., 0] if image.shape[2] < 3 else image[..., :3]  # without alpha
+
+
+def _read_deep_tiff(path: Path) -> np.ndarray:
+    """(H, W, C), turned as its orientation says."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
+            raise ValueError("it has 16-bit colours that are not RGB, save it as RGB")
+        image = page.asarray()
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:  # planes stored one after the other
+            image = image.transpose(1, 2, 0)
+        tag = page.tags.get(ExifTags.Base.Orientation)
+    orientation = 1 if tag is None else tag.value
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return image

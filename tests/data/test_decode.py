@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ def save(path: Path, array: np.ndarray, mode: str | None = None, **options: Any)
     return path
 
 
-def save_deep_png(path: Path, array: np.ndarray) -> Path:
+def save_deep_png(path: Path, array: np.ndarray, exif: bytes = b"") -> Path:
     """A 16-bit RGB(A) PNG, which Pillow cannot write."""
     height, width, channels = array.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
     header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    extra = [(b"eXIf", exif)] if exif else []
+    chunks = [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     blocks = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(blocks))
     return path
@@ -59,6 +61,15 @@ def test_16_bit_colour_tiff_stored_in_planes_is_read(tmp_path: Path) -> None:
     planes = np.stack([DEEP, DEEP + 100, 65535 - DEEP])
     tifffile.imwrite(tmp_path / "planes.tif", planes, photometric="rgb", planarconfig="separate")
     np.testing.assert_array_equal(read_image(tmp_path / "planes.tif"), planes.transpose(1, 2, 0))
+    low = planes[:, :3].transpose(1, 2, 0)  # of 3 rows, not of 3 planes
+    tifffile.imwrite(tmp_path / "low.tif", low, photometric="rgb")
+    np.testing.assert_array_equal(read_image(tmp_path / "low.tif"), low)
+
+
+def test_16_bit_colour_tiff_that_is_not_rgb_is_bad(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "cmyk.tif", np.zeros((6, 8, 4), np.uint16), photometric="separated")
+    with pytest.raises(BadFile, match="16-bit colours that are not RGB, save it as RGB"):
+        read_image(tmp_path / "cmyk.tif")
 
 
 def test_alpha_is_dropped(tmp_path: Path) -> None:
@@ -81,6 +92,42 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6  # shown after a quarter turn
     path = save(tmp_path / "turned.jpg", np.zeros((6, 8, 3), np.uint8), exif=exif)
     assert read_image(path).shape == (8, 6, 3)
+
+
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda image: image,
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_tiff_of_any_depth_is_turned_as_its_orientation_says(tmp_path: Path, orientation: int) -> None:
+    for name, pixels in (("8", RAMP), ("16", DEEP), ("rgb8", np.dstack([RAMP] * 3)), ("rgb16", np.dstack([DEEP] * 3))):
+        path = tmp_path / f"{name}.tif"
+        photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+        tifffile.imwrite(path, pixels, photometric=photometric, extratags=[(274, "H", 1, orientation, True)])
+        np.testing.assert_array_equal(read_image(path), TURNS[orientation](pixels))
+
+
+def test_16_bit_colour_png_is_turned_as_its_orientation_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.dstack([DEEP, DEEP, DEEP + 1])
+    path = save_deep_png(tmp_path / "x.png", pixels, exif.tobytes().removeprefix(b"Exif\0\0"))
+    np.testing.assert_array_equal(read_image(path), np.rot90(pixels, -1))
+
+
+def test_tiff_where_0_is_white_is_inverted(tmp_path: Path) -> None:
+    for pixels in (RAMP, DEEP):
+        path = tmp_path / f"{pixels.dtype}.tif"
+        tifffile.imwrite(path, pixels, photometric="miniswhite")
+        np.testing.assert_array_equal(read_image(path), np.iinfo(pixels.dtype).max - pixels)
 
 
 def test_a_truncated_jpeg_is_bad(tmp_path: Path) -> None:
