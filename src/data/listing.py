@@ -32,7 +32,8 @@ def list_samples(
     """All images below ``root`` in natural order of their paths; other and hidden files are ignored.
 
     ``images`` and ``mask_folders`` are sub-folders of the root, or of each of ``split_folders``. A mask has the path
-    of its image within its folder, but for the last suffix. Raises UserError where a folder is missing or empty.
+    of its image within its folder, but for the last suffix. Raises UserError where a folder is missing or empty, and
+    where two files of a folder differ in their suffix only.
     """
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}: check the path")
@@ -44,9 +45,9 @@ def list_samples(
         masks = {name: _sub_folder(part, sub, f"data.mask_folders.{name}") for name, sub in mask_folders.items()}
         by_class = _images_by_class(image_folder, set(masks.values()), classes)
         for label, paths in by_class.items():
-            found = [_by_stem(mask_folder / (label or "")) for mask_folder in masks.values()]
-            for path in paths:
-                own = tuple(stems.get(path.stem) for stems in found)
+            found = [_by_stem(_image_files(mask_folder / (label or "")), "masks") for mask_folder in masks.values()]
+            for stem, path in _by_stem(paths, "images").items():
+                own = tuple(stems.get(stem) for stems in found)
                 samples.append(Sample(path.relative_to(root).as_posix(), path, own, label, split))
     return sorted(samples, key=lambda sample: natural_key(sample.file))
 
@@ -82,11 +83,12 @@ def _image_files(folder: Path) -> list[Path]:
     return [path for path in files if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(files: Sequence[Path], kind: str) -> dict[str, Path]:
+    """The files of one folder by stem. Two of one stem are most likely one picture, saved twice."""
     stems: dict[str, Path] = {}
-    for path in _image_files(folder):
+    for path in sorted(files):
         if path.stem in stems:
-            raise UserError(f"two masks for one image, {stems[path.stem]} and {path.name}: remove one")
+            raise UserError(f"two {kind} of one name, {stems[path.stem]} and {path.name}: remove or rename one")
         stems[path.stem] = path
     return stems
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from src.data import build, decode
 from src.data.folder import FolderData
+from src.data.listing import list_samples
 from src.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -242,6 +243,20 @@ def test_images_beside_folders_of_images_are_ambiguous(tmp_path: Path) -> None:
     write(root / "masks" / "0.png", 1)
     with pytest.raises(UserError, match=r"images and sub-folders of images \(masks\): name the folder"):
         folder_data(root).prepare()
+
+
+def test_two_files_of_one_stem_in_a_folder_are_refused(tmp_path: Path) -> None:
+    root = with_masks(tmp_path / "data")
+    options: dict[str, Any] = {"images": "images", "mask_folders": {"cavity": "masks"}}
+    write(root / "masks" / "4.dcm.tif", np.zeros((12, 12), np.uint8))
+    with pytest.raises(UserError, match=r"two masks of one name, .*4\.dcm\.png and 4\.dcm\.tif: remove or rename one"):
+        folder_data(root, **options).prepare()
+    write(root / "images" / "3.dcm.tif", 50)
+    with pytest.raises(UserError, match=r"two images of one name, .*3\.dcm\.jpg and 3\.dcm\.tif: remove or rename one"):
+        folder_data(root, images="images").prepare()
+    for label in ("a", "b"):  # in two folders they are two pictures
+        write(root / "classes" / label / "0.png", 1)
+    assert len(list_samples(root, "classes", {}, None, None)) == 2
 
 
 BAD = {"empty.png": b"", "text.png": b"no image", "cut.jpg": None}
