@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from src.data.decode import SUFFIXES
 from src.data.grouping import natural_key
 from src.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,16 @@ def list_samples(
     classes: Sequence[str] | None,
     split_folders: Mapping[str, str] | None,
 ) -> list[Sample]:
-    """All images below ``root`` in natural order of their paths; other and hidden files are ignored.
+    """All images of ``root`` in natural order of their paths; other files are counted in the log, hidden ones ignored.
 
     ``images`` and ``mask_folders`` are sub-folders of the root, or of each of ``split_folders``. A mask has the path
-    of its image within its folder, but for the last suffix. Raises UserError where a folder is missing or empty, and
-    where two files of a folder differ in their suffix only.
+    of its image within its folder, but for the last suffix. Raises UserError where a folder is missing or empty,
+    holds images only in folders below it, or two files that differ in their suffix only.
     """
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder {root}: check the path")
     samples: list[Sample] = []
+    passed_over: list[Path] = []
     parts: list[tuple[str | None, str]] = [*split_folders.items()] if split_folders else [(None, ".")]
     for split, folder in parts:
         part = root / folder
@@ -49,12 +54,16 @@ def list_samples(
             for stem, path in _by_stem(paths, "images").items():
                 own = tuple(stems.get(stem) for stems in found)
                 samples.append(Sample(path.relative_to(root).as_posix(), path, own, label, split))
-    return sorted(samples, key=lambda sample: natural_key(sample.file))
+        taken = {path for paths in by_class.values() for path in paths}
+        unused = {image_folder / name for name in _folder_names(image_folder) if classes and name not in classes}
+        passed_over += [path for path in _files_below(image_folder, unused.union(masks.values())) if path not in taken]
+    _log_passed_over(root, passed_over)
+    return sorted(samples, key=lambda sample: (natural_key(sample.file), sample.file))
 
 
 def _images_by_class(folder: Path, masks: set[Path], classes: Sequence[str] | None) -> dict[str | None, list[Path]]:
     flat = _image_files(folder)
-    subs = [sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith(".") and sub not in masks]
+    subs = [folder / name for name in _folder_names(folder) if folder / name not in masks]
     by_class: dict[str | None, list[Path]] = {sub.name: files for sub in subs if (files := _image_files(sub))}
     if flat and by_class:
         raise UserError(
@@ -75,12 +84,41 @@ def _images_by_class(folder: Path, masks: set[Path], classes: Sequence[str] | No
             raise UserError(
                 f"data.classes names {name!r}, but {folder} has only {', '.join(sorted(map(str, by_class)))}"
             )
+    for sub in subs:
+        deep = [path for path in _files_below(sub, masks) if _is_image(path)] if sub.name not in by_class else []
+        if deep and not classes:
+            raise UserError(f"{sub} holds images only in folders below it, such as {deep[0]}: move them into {sub}")
     return {name: files for name, files in by_class.items() if classes is None or name in classes}
+
+
+def _log_passed_over(root: Path, files: Sequence[Path]) -> None:
+    deep = [path for path in files if _is_image(path)]
+    other = {path.suffix.lower() or "no suffix" for path in files if not _is_image(path)}
+    texts = [f"{len(deep)} images in deeper folders, such as {deep[0].relative_to(root)}"] if deep else []
+    if other:
+        texts.append(f"{len(files) - len(deep)} files of other suffixes ({', '.join(sorted(other))})")
+    if texts:
+        logger.log(logging.WARNING if deep else logging.INFO, "%s: passed over %s", root, " and ".join(texts))
+
+
+def _folder_names(folder: Path) -> list[str]:
+    return [sub.name for sub in folder.iterdir() if sub.is_dir() and sub.name[0] != "."]
+
+
+def _files_below(folder: Path, without: set[Path]) -> Iterator[Path]:
+    """Files of ``folder`` and of all folders below it, but for the hidden and those of the folders ``without``."""
+    for parent, subs, files in os.walk(folder):
+        subs[:] = [sub for sub in subs if sub[0] != "." and Path(parent, sub) not in without]
+        yield from (Path(parent, file) for file in files if file[0] != ".")
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _image_files(folder: Path) -> list[Path]:
     files = folder.iterdir() if folder.is_dir() else ()
-    return [path for path in files if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()]
+    return [path for path in files if _is_image(path) and path.name[0] != "." and path.is_file()]
 
 
 def _by_stem(files: Sequence[Path], kind: str) -> dict[str, Path]:

@@ -167,6 +167,43 @@ def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     assert len(everything(folder_data(root))["image"]) == 10
 
 
+def test_files_passed_over_are_counted_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    root = tmp_path / "data"
+    for label in ("a", "b"):
+        for number in range(3):
+            write(root / label / f"{number}.png", number)
+    (root / "README.md").touch()
+    list_samples(root, None, {}, None, None)
+    assert caplog.messages == [f"{root}: passed over 1 files of other suffixes (.md)"]
+    write(root / "a" / "old" / "0.png", 1)
+    write(root / "b" / ".hidden" / "0.png", 1)
+    write(root / "masks" / "a" / "0.png", 1)
+    list_samples(root, None, {"lesion": "masks"}, ["a"], None)  # neither masks nor the class b are missed
+    line = f"{root}: passed over 1 images in deeper folders, such as a/old/0.png and 1 files of other suffixes (.md)"
+    assert caplog.messages[1:] == [line] and caplog.records[1].levelname == "WARNING"
+
+
+def test_a_class_with_images_only_below_it_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for file in ("a/0.png", "b/0.png", "c/p1/0.png", "c/p2/0.png"):
+        write(root / file, 1)
+    with pytest.raises(UserError, match=r"data/c holds images only in folders below it, such as .*c/p\d/0\.png: move"):
+        list_samples(root, None, {}, None, None)
+    assert [sample.label for sample in list_samples(root, None, {}, ["b", "a"], None)] == ["a", "b"]
+
+
+def test_names_that_count_alike_have_one_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("p1/0.png", "p01/0.png", "p001/0.png"):
+        write(tmp_path / name, 1)
+    listed = Path.iterdir
+    orders = []
+    for backwards in (False, True):
+        monkeypatch.setattr(Path, "iterdir", lambda folder, back=backwards: iter(sorted(listed(folder), reverse=back)))
+        orders.append([sample.file for sample in list_samples(tmp_path, None, {}, None, None)])
+    assert orders[0] == orders[1] == ["p001/0.png", "p01/0.png", "p1/0.png"]
+
+
 def test_colour_is_detected_and_grey_saved_as_colour_is_grey(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for number in range(3):
