@@ -54,8 +54,8 @@ class PhantomData(ImageData):
         if channels not in (1, 3):
             raise UserError(f"data.channels is {channels}: set it to 1 (grey) or 3 (colour)")
         self.name, self.seed, self.cache = name, seed, Path(cache).expanduser()
-        self.sizes = dict(sizes)
-        _check_names("data.sizes", self.sizes, FIRST)
+        named = _check_names("data.sizes", sizes, FIRST)
+        self.sizes = {split: sizes[split] for split in FIRST if split in named}  # the order of the rows in the store
         for split, size in self.sizes.items():
             if not isinstance(size, int) or size < 1:
                 raise UserError(f"data.sizes.{split} is {size}: set it to the number of images, 1 or more")
@@ -84,7 +84,7 @@ class PhantomData(ImageData):
     @cached_property
     def _store(self) -> Store:
         settings = self.description.as_config() | {"sizes": self.sizes, "seed": self.seed}
-        key = json.dumps([FORMAT, VERSION, settings], sort_keys=True)
+        key = json.dumps([FORMAT, VERSION, settings])
         folder = self.cache / f"phantom-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         return Store.open_or_build(folder, lambda partial: self._build(partial) | settings)
 

@@ -131,6 +131,13 @@ def test_a_second_prepare_reads_the_cache_and_draws_nothing(tmp_path: Path, monk
             data(tmp_path, **change).prepare()
 
 
+def test_splits_are_the_same_in_whatever_order_their_sizes_are_given(tmp_path: Path) -> None:
+    one, other = data(tmp_path, sizes={"train": 4, "test": 2}), data(tmp_path, sizes={"test": 2, "train": 4})
+    for name in ("train", "test"):
+        images = [chosen.split(name).gather(np.arange(2))["image"] for chosen in (one, other)]
+        np.testing.assert_array_equal(images[0], images[1])
+
+
 def test_masks_come_as_zeros_and_ones_in_the_order_asked_for(tmp_path: Path) -> None:
     batches = {
         masks: data(tmp_path, masks=masks).split("train").gather(np.arange(24))
