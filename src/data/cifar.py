@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import urllib.error
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,8 @@ class CifarData(ImageData):
         unknown = [c for c in classes if c not in CLASSES]
         if unknown or not classes:
             raise UserError(f"data.classes={list(classes)}: CIFAR-10 has only {', '.join(CLASSES)}")
+        if len(set(classes)) < len(classes):
+            raise UserError(f"data.classes={list(classes)} names one twice: remove the repetition")
         if (channels, resolution) != (3, 32):
             raise UserError(
                 f"data.resolution={resolution}, data.channels={channels}: CIFAR-10 has 32 px and 3 channels; "
@@ -82,9 +83,15 @@ class CifarData(ImageData):
 
     def _load(self, train: bool) -> CIFAR10:
         loader = CIFAR10 if self.verify else _Unverified
+        absent = not self._folder.is_dir()
         try:
-            return loader(str(self.root), train=train, download=not self._folder.is_dir())
-        except (urllib.error.URLError, OSError) as problem:
+            return loader(str(self.root), train=train, download=absent)
+        except OSError as problem:  # also of urllib
+            if not absent:
+                raise UserError(
+                    f"CIFAR-10 in data.root={self.root} lacks a file or it cannot be read ({problem}): complete "
+                    f"{self._folder}, or delete it to download it anew"
+                ) from problem
             raise UserError(
                 f"CIFAR-10 is not in data.root={self.root} and could not be downloaded ({problem}): connect to the "
                 "internet, or point data.root to the folder above cifar-10-batches-py"

@@ -109,6 +109,19 @@ def test_an_unknown_class_is_refused(load):
         load("dogs")
 
 
+def test_a_class_named_twice_is_refused(load):
+    with pytest.raises(UserError, match="names one twice"):
+        load("dog", "dog")
+
+
+def test_a_missing_file_is_named_and_no_download_blamed(tmp_path, load):
+    write_cifar(tmp_path)
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").unlink()
+    with pytest.raises(UserError, match=r"lacks a file .*data_batch_3'\): complete .* or delete it") as error:
+        load("dog").prepare()
+    assert "could not be downloaded" not in str(error.value)
+
+
 def test_another_resolution_is_refused(load):
     with pytest.raises(UserError, match=r"data\.resolution=64"):
         load("dog", resolution=64)
