@@ -134,7 +134,7 @@ class FolderData(ImageData):
         names: Sequence[str | None] = [sample.label for sample in samples]
         if self.labels_csv is not None:
             files = [sample.file for sample in samples]
-            names = read_column(self.root / self.labels_csv, self.label_column, files, "data.labels_csv")
+            names = self._column(self.labels_csv, self.label_column, files, "data.labels_csv")
         classes = self.classes or tuple(sorted({name for name in names if name is not None}))
         index: dict[Any, int] = {name: label for label, name in enumerate(classes)} or {None: 0}
         for sample, name in zip(samples, names, strict=True):
@@ -166,10 +166,17 @@ class FolderData(ImageData):
 
     def _groups(self, files: Sequence[str]) -> Sequence[str]:
         if self.group_csv is not None:
-            return read_column(self.root / self.group_csv, self.group_column, files, "data.group_csv")
+            return self._column(self.group_csv, self.group_column, files, "data.group_csv")
         if self.group_starts is not None:
             return number_groups(files, self.group_starts)
         return files if self.group is None else match_groups(files, self.group)
+
+    def _column(self, table: str, column: str, files: Sequence[str], option: str) -> list[str]:
+        values = read_column(self.root / table, column, files, option)
+        for file, value in zip(files, values, strict=True):
+            if not value.strip():
+                raise UserError(f"{option}: {self.root / table} has no {column} for {file}: fill in its row")
+        return values
 
 
 def _one_of(option: str, value: object, allowed: Sequence[object]) -> None:

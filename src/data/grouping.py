@@ -26,29 +26,49 @@ def read_column(table: Path, column: str, files: Sequence[str], option: str) -> 
     """The value of ``column`` for each of ``files`` from a CSV file with a column ``file``.
 
     That column may name a file by its path below the root, by its name or by its stem. ``option`` is the
-    configuration key to name in errors. Raises UserError where the table, a column or a file's row is missing.
+    configuration key to name in errors. Raises UserError where the table, a column or a file's row is missing, where
+    two rows of one file differ, and where a row stands for two files.
     """
-    if not table.is_file():
-        raise UserError(f"{option}: no file {table}: give its path, absolute or below data.root")
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        for needed in ("file", column):
-            if needed not in (reader.fieldnames or ()):
-                has = ", ".join(reader.fieldnames or ()) or "none"
-                raise UserError(f"{option}: {table} has no column {needed!r}: its columns are {has}")
-        values = {row["file"]: row[column] for row in reader}
-    found = []
+    values = _read_table(table, column, option)
+    found: dict[str, str] = {}  # by the name in the table, the file that it stands for
     for file in files:
         path = PurePosixPath(file)
-        names = [name for name in (file, path.name, path.stem) if name in values]
-        if not names:
+        name = next((name for name in (file, path.name, path.stem) if name in values), None)
+        if name is None:
             raise UserError(f"{option}: {table} has no row for {file}: add it")
-        found.append(values[names[0]])
-    return found
+        if found.setdefault(name, file) != file:
+            raise UserError(f"{option}: {name!r} of {table} is {found[name]} and {file}: name files by their paths")
+    return [values[name] for name in found]
+
+
+def _read_table(table: Path, column: str, option: str) -> dict[str, str]:
+    """``column`` by the column ``file``, "" where a row has no value."""
+    if not table.is_file():
+        raise UserError(f"{option}: no file {table}: give its path, absolute or below data.root")
+    values: dict[str, str] = {}
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            for needed in ("file", column):
+                if needed not in (reader.fieldnames or ()):
+                    has = ", ".join(reader.fieldnames or ()) or "none"
+                    raise UserError(f"{option}: {table} has no column {needed!r}: its columns are {has}")
+            for row in reader:
+                file, value = row["file"], row[column] or ""
+                if values.setdefault(file, value) != value:
+                    raise UserError(f"{option}: {table} has {values[file]!r} and {value!r} for {file}: remove one row")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{option}: {table} is not in UTF-8 ({error.reason}): save it as CSV UTF-8") from error
+    except csv.Error as error:
+        raise UserError(f"{option}: {table} is no CSV file: {error}") from error
+    return values
 
 
 def match_groups(files: Sequence[str], pattern: str) -> list[str]:
-    """The group of each file: the first group of ``pattern`` in its stem, or the whole match."""
+    """The group of each file: the first group of ``pattern`` in its stem, or the whole match where it has no groups.
+
+    Raises UserError where a file has no group, or an empty one.
+    """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -56,9 +76,10 @@ def match_groups(files: Sequence[str], pattern: str) -> list[str]:
     groups = []
     for file in files:
         match = compiled.search(PurePosixPath(file).stem)
-        if match is None:
+        group = match and match[1 if compiled.groups else 0]
+        if not group:
             raise UserError(f"data.group={pattern!r} does not match {file}: widen it, every file needs a group")
-        groups.append((match[1] if compiled.groups else None) or match[0])
+        groups.append(group)
     return groups
 
 

@@ -125,6 +125,14 @@ def test_classes_and_groups_may_come_from_tables(tmp_path: Path) -> None:
     assert all(len(split) == 2 and len(set(split.rows // 2)) == 1 for split in data.splits.values())  # one patient each
 
 
+@pytest.mark.parametrize("option", ["group", "labels"])
+def test_an_empty_cell_is_no_group_and_no_class(tmp_path: Path, option: str) -> None:
+    root = flat(tmp_path / "data", 3)
+    (root / "table.csv").write_text("file,class,group\n0,a,1\n1,,\n2\n")
+    with pytest.raises(UserError, match=rf"data\.{option}_csv: .*table\.csv has no \w+ for 1\.png: fill in its row"):
+        folder_data(root, **{f"{option}_csv": "table.csv"}).prepare()
+
+
 def test_a_store_is_built_once_for_all_splits_and_anew_when_a_file_changes(tmp_path: Path) -> None:
     root = flat(tmp_path / "data")
     folder_data(root).prepare()
