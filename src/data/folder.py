@@ -73,6 +73,8 @@ class FolderData(ImageData):
         self.name, self.root, self.cache = name, Path(root).expanduser(), Path(cache).expanduser()
         self.images, self.mask_folders = images, dict(mask_folders or {})
         self.classes = None if classes is None else tuple(classes)
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise UserError(f"data.classes={list(self.classes)} names one twice: remove the repetition")
         self.labels_csv, self.label_column = labels_csv, label_column
         self.fractions = {"train": 0.7, "val": 0.1, "test": 0.2} if splits is None else dict(splits)
         self.split_folders = None if split_folders is None else dict(split_folders)
@@ -111,8 +113,8 @@ class FolderData(ImageData):
         if self._store is None:
             classes = None if self.labels_csv else self.classes  # sub-folders are classes only without a table
             samples = list_samples(self.root, self.images, self.mask_folders, classes, self.split_folders)
+            samples, names, labels = self._labelled(samples)
             require_readers([sample.image for sample in samples])
-            names, labels = self._labels(samples)
             builder = Builder(samples, labels, names, self.settings, self.workers)
             store = Store.open_or_build(self.cache / f"{self.name}-{builder.key()}", builder.build)
             cases = self._groups(store.meta["files"])
@@ -129,20 +131,20 @@ class FolderData(ImageData):
             self._store = store
         return self._store
 
-    def _labels(self, samples: Sequence[Sample]) -> tuple[tuple[str, ...], list[int]]:
-        """Class names and the label of each sample."""
+    def _labelled(self, samples: Sequence[Sample]) -> tuple[list[Sample], tuple[str, ...], list[int]]:
+        """The samples of the classes asked for, the names of the classes and the label of each sample."""
         names: Sequence[str | None] = [sample.label for sample in samples]
         if self.labels_csv is not None:
             files = [sample.file for sample in samples]
             names = self._column(self.labels_csv, self.label_column, files, "data.labels_csv")
-        classes = self.classes or tuple(sorted({name for name in names if name is not None}))
+        found = sorted({name for name in names if name is not None})
+        classes = tuple(found) if self.classes is None else self.classes
+        for name in classes:
+            if name not in found:
+                raise UserError(f"data.classes names {name!r}, but data.labels_csv has only {', '.join(found)}")
         index: dict[Any, int] = {name: label for label, name in enumerate(classes)} or {None: 0}
-        for sample, name in zip(samples, names, strict=True):
-            if name not in index:
-                raise UserError(
-                    f"{sample.file} has the class {name!r}, which data.classes ({', '.join(classes)}) lacks"
-                )
-        return classes, [index[name] for name in names]
+        kept = [(sample, index[name]) for sample, name in zip(samples, names, strict=True) if name in index]
+        return [sample for sample, _ in kept], classes, [label for _, label in kept]
 
     def _rows(self, store: Store, samples: Sequence[Sample], groups: Sequence[str]) -> dict[str, np.ndarray]:
         """The store's rows in each split."""

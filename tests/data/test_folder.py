@@ -125,6 +125,19 @@ def test_classes_and_groups_may_come_from_tables(tmp_path: Path) -> None:
     assert all(len(split) == 2 and len(set(split.rows // 2)) == 1 for split in data.splits.values())  # one patient each
 
 
+def test_classes_of_a_table_are_selected_as_sub_folders_are(tmp_path: Path) -> None:
+    root = flat(tmp_path / "data", 12)
+    (root / "table.csv").write_text("\n".join(["file,class", *(f"{n}.png,{'abc'[n % 3]}" for n in range(12))]))
+    rows = everything(data := folder_data(root, labels_csv="table.csv", classes=["c", "a"]))
+    assert data.description.classes == ("c", "a")
+    assert rows["image"][:, 0, 0, 0].tolist() == [0, 20, 30, 50, 60, 80, 90, 110]
+    assert rows["label"].tolist() == [1, 0] * 4
+    with pytest.raises(UserError, match=r"data\.classes names 'd', but data\.labels_csv has only a, b, c"):
+        folder_data(root, labels_csv="table.csv", classes=["d"]).prepare()
+    with pytest.raises(UserError, match=r"data\.classes=\['a', 'a'\] names one twice"):
+        folder_data(root, labels_csv="table.csv", classes=["a", "a"])
+
+
 @pytest.mark.parametrize("option", ["group", "labels"])
 def test_an_empty_cell_is_no_group_and_no_class(tmp_path: Path, option: str) -> None:
     root = flat(tmp_path / "data", 3)
