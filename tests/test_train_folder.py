@@ -75,7 +75,7 @@ def test_masks_named_on_the_command_line_are_read_and_a_bad_one_is_one_line(run_
     asked = ("data=folder", "data.root=data", "data.images=images", "data.mask_folders={lesion: masks}", "batch_size=4")
     trained = run_tiny(*asked, "images=16", "name=a")
     assert trained.status == 0
-    assert "folder: train 6 images of 6 cases, val 1 images of 1 cases, test 1 images of 1 cases" in trained.err
+    assert "folder: train 6 images, val 1 images, test 1 images" in trained.err
     assert "lesion" in Path("outputs/a/config.yaml").read_text()
     Image.new("L", (18, 20)).save("data/masks/1.png")
     assert "is of 18x20 pixels, its image images/1.png of 20x20" in run_tiny(*asked).error

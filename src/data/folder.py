@@ -118,10 +118,14 @@ class FolderData(ImageData):
             builder = Builder(samples, labels, names, self.settings, self.workers)
             store = Store.open_or_build(self.cache / f"{self.name}-{builder.key()}", builder.build)
             cases = self._groups(store.meta["files"])
+            rows = self._rows(store, samples, cases or store.meta["files"])
             self._splits = {
-                name: Split(store, rows, [cases[row] for row in rows])
-                for name, rows in self._rows(store, samples, cases).items()
+                name: Split(store, own, cases and [cases[row] for row in own]) for name, own in rows.items()
             }
+            if cases is None and len(rows) > 1:
+                logger.warning(
+                    "%s: each image counts as a case of its own: set data.group if several show one patient", self.name
+                )
             for note in store.meta["notes"]:
                 logger.info("%s: %s", self.name, note)
             if skipped := list(store.meta["skipped"].values()):
@@ -166,12 +170,13 @@ class FolderData(ImageData):
                 raise UserError(f"no image of the split {name!r} can be used: drop it from data.split_folders")
         return rows
 
-    def _groups(self, files: Sequence[str]) -> Sequence[str]:
+    def _groups(self, files: Sequence[str]) -> list[str] | None:
+        """The case of each file, None where no option names them."""
         if self.group_csv is not None:
             return self._column(self.group_csv, self.group_column, files, "data.group_csv")
         if self.group_starts is not None:
             return number_groups(files, self.group_starts)
-        return files if self.group is None else match_groups(files, self.group)
+        return None if self.group is None else match_groups(files, self.group)
 
     def _column(self, table: str, column: str, files: Sequence[str], option: str) -> list[str]:
         values = read_column(self.root / table, column, files, option)

@@ -14,6 +14,7 @@ from PIL import Image
 from src.data import build, decode
 from src.data.folder import FolderData
 from src.data.listing import list_samples
+from src.data.store import count_splits
 from src.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -178,6 +179,21 @@ def test_nothing_is_written_beside_the_data(tmp_path: Path) -> None:
     before = snapshot(root)
     folder_data(root, images="images", mask_folders={"cavity": "masks"}).prepare()
     assert snapshot(root) == before
+
+
+def test_images_without_a_group_are_not_counted_as_cases(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for patient in range(10):
+        for image in range(2):
+            write(tmp_path / "data" / f"p{patient}_{image}.png", 10 * patient + image)
+    grouped = folder_data(tmp_path / "data", group="^(.*)_")
+    assert (
+        count_splits(grouped.splits) == "train 14 images of 7 cases, val 2 images of 1 cases, test 4 images of 2 cases"
+    )
+    folder_data(tmp_path / "data", splits={"train": 1.0}).prepare()
+    assert not caplog.messages  # where nothing is split, cases do not matter
+    assert count_splits(folder_data(tmp_path / "data").splits) == "train 14 images, val 2 images, test 4 images"
+    hint = "folder: each image counts as a case of its own: set data.group if several show one patient"
+    assert caplog.messages == [hint]
 
 
 def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
