@@ -126,6 +126,8 @@ class FolderData(ImageData):
                 logger.warning(
                     "%s: each image counts as a case of its own: set data.group if several show one patient", self.name
                 )
+            if lacking := _lacking_classes(store, rows):
+                logger.warning("%s: %s: add images, or try another data.seed or data.splits", self.name, lacking)
             for note in store.meta["notes"]:
                 logger.info("%s: %s", self.name, note)
             if skipped := list(store.meta["skipped"].values()):
@@ -184,6 +186,17 @@ class FolderData(ImageData):
             if not value.strip():
                 raise UserError(f"{option}: {self.root / table} has no {column} for {file}: fill in its row")
         return values
+
+
+def _lacking_classes(store: Store, rows: Mapping[str, np.ndarray]) -> str:
+    """The classes of which a split has no image, in words."""
+    classes: Sequence[str] = store.meta["classes"]
+    texts = []
+    for split, own in rows.items():
+        present = set(store.labels[own].tolist())
+        if absent := [name for label, name in enumerate(classes) if label not in present]:
+            texts.append(f"{split} has no image of {', '.join(absent)}")
+    return "; ".join(texts)
 
 
 def _one_of(option: str, value: object, allowed: Sequence[object]) -> None:

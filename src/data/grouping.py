@@ -6,6 +6,7 @@ import csv
 import hashlib
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -113,19 +114,22 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 def split_rows(
     groups: Sequence[str], strata: Sequence[int], fractions: Mapping[str, float], split_by: str, seed: int
 ) -> dict[str, np.ndarray]:
-    """Rows of each split, by shares of the groups; no group is in two splits.
+    """Rows of each split, by shares of the groups of each stratum (class); no group is in two splits.
 
     ``split_by``: "random" ranks the groups by a hash of (seed, group), so a new file moves few others; "order" cuts
-    each stratum (class) into contiguous ranges of its groups in the order of the rows. Splits of fraction 0 are
-    absent. Raises UserError where there are fewer groups than splits.
+    them into contiguous ranges in the order of the rows. Splits of fraction 0 are absent. Where a group is of several
+    strata, or a stratum has fewer groups than there are splits, "random" ranks all groups together.
+    Raises UserError where there are fewer groups than splits.
     """
     shares = {name: share for name, share in fractions.items() if share > 0}
     first_stratum: dict[str, int] = {}
     for group, stratum in zip(groups, strata, strict=True):
         first_stratum.setdefault(group, stratum)
+    pure = all(first_stratum[group] == stratum for group, stratum in zip(groups, strata, strict=True))
+    enough = min(Counter(first_stratum.values()).values(), default=0) >= len(shares)
     ranked: dict[int, list[str]] = {}
     for group, stratum in first_stratum.items():
-        ranked.setdefault(stratum if split_by == "order" else 0, []).append(group)
+        ranked.setdefault(stratum if split_by == "order" or (pure and enough) else 0, []).append(group)
     members: dict[str, str] = {}
     for names in ranked.values():
         if split_by == "random":

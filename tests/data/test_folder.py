@@ -196,6 +196,22 @@ def test_images_without_a_group_are_not_counted_as_cases(tmp_path: Path, caplog:
     assert caplog.messages == [hint]
 
 
+def test_a_split_without_a_class_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(10):
+        write(tmp_path / "data" / "common" / f"{number}.png", 10 * number)
+    for number in range(2):
+        write(tmp_path / "data" / "rare" / f"{number}.png", 200 + number)
+    data = folder_data(tmp_path / "data", seed=1)
+    lacking = [name for name, split in data.splits.items() if not data.split("train").store.labels[split.rows].any()]
+    assert lacking
+    line = "; ".join(f"{name} has no image of rare" for name in lacking)
+    assert f"folder: {line}: add images, or try another data.seed or data.splits" in caplog.messages
+    caplog.clear()
+    write(tmp_path / "data" / "rare" / "2.png", 202)
+    folder_data(tmp_path / "data", seed=1).prepare()
+    assert "has no image" not in caplog.text
+
+
 def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     root = flat(tmp_path / "data")
     for name in ("README.md", "._0.png", "table.csv", ".hidden/0.png"):

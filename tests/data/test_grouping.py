@@ -41,6 +41,36 @@ def test_a_new_group_moves_few_others() -> None:
     assert sum(len(set(before[name]) - set(after[name])) for name in SHARES) <= 2
 
 
+def labelled(rare: int) -> tuple[list[str], list[int]]:
+    return [f"a{n}" for n in range(60)] + [f"b{n}" for n in range(rare)], [0] * 60 + [1] * rare
+
+
+def test_a_random_split_has_each_class_in_its_shares() -> None:
+    names, strata = labelled(rare=6)
+    for seed in range(6):
+        split = split_rows(names, strata, SHARES, "random", seed)
+        assert [(rows < 60).sum() for rows in split.values()] == [42, 6, 12]
+        assert [(rows >= 60).sum() for rows in split.values()] == [4, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_of_several_classes_and_rare_classes_are_ranked_with_all_others(seed: int) -> None:
+    names, strata = labelled(rare=2)  # too few for three splits
+    pairs = [f"case{n // 2}" for n in range(60)]  # two images, one of each class
+    for groups, labels in ((names, strata), (pairs, [0, 1] * 30)):
+        split, flat = split_rows(groups, labels, SHARES, "random", seed), random_split(groups, seed)
+        assert all((split[name] == flat[name]).all() for name in SHARES)
+
+
+def test_the_random_split_of_data_without_classes_stays_what_it_was() -> None:
+    names = [f"p{n}" for n in range(10)]
+    assert {name: rows.tolist() for name, rows in random_split(names).items()} == {
+        "train": [0, 2, 3, 4, 5, 7, 8],
+        "val": [6],
+        "test": [1, 9],
+    }
+
+
 def test_order_cuts_contiguous_ranges_of_each_class() -> None:
     files = [f"{letter}/{number}" for letter in "ab" for number in range(10)]
     split = split_rows(files, [0] * 10 + [1] * 10, SHARES, "order", 0)
