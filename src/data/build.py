@@ -50,6 +50,7 @@ class _Decoded:
     grey: bool
     deep: bool  # 16 bits
     lost: int  # masks too small for the resolution: nothing of them is left
+    digest: bytes  # of the pixels of the file
 
 
 @dataclass
@@ -57,7 +58,8 @@ class Builder:
     """Builds the store of ``samples``, whose labels (int) index ``classes``.
 
     ``build`` writes the files that ``Store.open_or_build`` asks for. The meta data: ``classes``, ``files`` (by row),
-    ``skipped`` (file → reason), ``window`` (low and high of 16-bit values) and ``notes`` (lines for the log).
+    ``skipped`` (file → reason), ``window`` (low and high of 16-bit values), ``notes`` (lines for the log) and
+    ``copies`` (lists of rows whose files hold the same pixels).
     """
 
     samples: Sequence[Sample]
@@ -114,6 +116,7 @@ class Builder:
             "skipped": {self.samples[row].file: reason for row, reason in self.skipped.items()},
             "window": window,
             "notes": self._notes(list(decoded.values()), window),
+            "copies": _copies([image.digest for image in decoded.values()]),
         }
 
     def _check_masks(self) -> None:
@@ -175,7 +178,8 @@ class Builder:
             counts = np.bincount(image.ravel(), minlength=65536)
             with self.lock:
                 self.histogram += counts
-        return _Decoded((width, height), decode.is_grey(image), deep, lost)
+        digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
+        return _Decoded((width, height), decode.is_grey(image), deep, lost, digest)
 
     def _window(self) -> tuple[float, float]:
         """The 16-bit values that become 0 and 65535.
@@ -203,6 +207,14 @@ class Builder:
         if window is not None:
             notes.append(f"16-bit values from {window[0]:g} to {window[1]:g} are scaled to the whole range")
         return notes
+
+
+def _copies(digests: Sequence[bytes]) -> list[list[int]]:
+    """The places of equal digests, one list for each digest that there is more than once."""
+    places: dict[bytes, list[int]] = {}
+    for place, digest in enumerate(digests):
+        places.setdefault(digest, []).append(place)
+    return [same for same in places.values() if len(same) > 1]
 
 
 def _write_images(

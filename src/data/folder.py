@@ -128,6 +128,8 @@ class FolderData(ImageData):
                 )
             if lacking := _lacking_classes(store, rows):
                 logger.warning("%s: %s: add images, or try another data.seed or data.splits", self.name, lacking)
+            if crossing := _crossing_copies(store, rows):
+                logger.warning("%s: %s: remove all but one, or results are too good", self.name, crossing)
             for note in store.meta["notes"]:
                 logger.info("%s: %s", self.name, note)
             if skipped := list(store.meta["skipped"].values()):
@@ -197,6 +199,19 @@ def _lacking_classes(store: Store, rows: Mapping[str, np.ndarray]) -> str:
         if absent := [name for label, name in enumerate(classes) if label not in present]:
             texts.append(f"{split} has no image of {', '.join(absent)}")
     return "; ".join(texts)
+
+
+def _crossing_copies(store: Store, rows: Mapping[str, np.ndarray]) -> str:
+    """How many images have a copy in another split, in words."""
+    split_of = {row: split for split, own in rows.items() for row in own.tolist()}
+    copies: Sequence[Sequence[int]] = store.meta.get("copies", ())  # older stores do not tell
+    crossing = [same for same in copies if len({split_of[row] for row in same}) > 1]
+    if not crossing:
+        return ""
+    first, *others = crossing[0]
+    second = next(row for row in others if split_of[row] != split_of[first])
+    pair = " and ".join(f"{store.meta['files'][row]} in {split_of[row]}" for row in (first, second))
+    return f"{sum(map(len, crossing))} images lie in two splits with the same pixels, such as {pair}"
 
 
 def _one_of(option: str, value: object, allowed: Sequence[object]) -> None:

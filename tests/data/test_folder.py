@@ -212,6 +212,31 @@ def test_a_split_without_a_class_is_named(tmp_path: Path, caplog: pytest.LogCapt
     assert "has no image" not in caplog.text
 
 
+def test_the_same_picture_in_two_splits_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "data"
+    for number in range(6):
+        write(root / "train" / f"{number}.png", 10 * number)
+    for number in range(3):
+        write(root / "test" / f"x{number}.png", 100 + 10 * number)
+    options: dict[str, Any] = {"split_folders": {"train": "train", "test": "test"}}
+    write(root / "train" / "6.png", 0)  # a copy within its split is no harm
+    folder_data(root, **options).prepare()
+    assert "two splits" not in caplog.text
+    write(root / "test" / "x0.tif", 0)
+    (root / "test" / "x0.png").unlink()
+    (root / "test" / "x1.png").write_bytes((root / "train" / "5.png").read_bytes())
+    for _ in ("built", "opened"):
+        caplog.clear()
+        folder_data(root, **options).prepare()
+        counted = (
+            "folder: 5 images lie in two splits with the same pixels, such as test/x0.tif in test and train/0.png in"
+        )
+        assert counted in caplog.text
+    caplog.clear()
+    folder_data(root, splits={"train": 1.0}, images="train").prepare()
+    assert "two splits" not in caplog.text
+
+
 def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     root = flat(tmp_path / "data")
     for name in ("README.md", "._0.png", "table.csv", ".hidden/0.png"):
