@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from src.errors import UserError
 Result = TypeVar("Result")
 
 PERCENTILES = (0.1, 99.9)  # of 16-bit values: those outside become black and white
+UNLIKE = 8  # one window leaves a 16-bit image nearly black where another is brighter by more than this factor
 CHUNK = 256  # images rewritten at once
 
 
@@ -49,6 +50,7 @@ class _Decoded:
     size: tuple[int, int]  # width, height of the file in pixels
     grey: bool
     deep: bool  # 16 bits
+    maximum: int  # of its pixels
     lost: int  # masks too small for the resolution: nothing of them is left
     digest: bytes  # of the pixels of the file
 
@@ -58,8 +60,8 @@ class Builder:
     """Builds the store of ``samples``, whose labels (int) index ``classes``.
 
     ``build`` writes the files that ``Store.open_or_build`` asks for. The meta data: ``classes``, ``files`` (by row),
-    ``skipped`` (file → reason), ``window`` (low and high of 16-bit values), ``notes`` (lines for the log) and
-    ``copies`` (lists of rows whose files hold the same pixels).
+    ``skipped`` (file → reason), ``window`` (low and high of 16-bit values), ``notes`` and ``warnings`` (lines for the
+    log) and ``copies`` (lists of rows whose files hold the same pixels).
     """
 
     samples: Sequence[Sample]
@@ -116,6 +118,7 @@ class Builder:
             "skipped": {self.samples[row].file: reason for row, reason in self.skipped.items()},
             "window": window,
             "notes": self._notes(list(decoded.values()), window),
+            "warnings": self._warnings(decoded),
             "copies": _copies([image.digest for image in decoded.values()]),
         }
 
@@ -179,7 +182,7 @@ class Builder:
             with self.lock:
                 self.histogram += counts
         digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
-        return _Decoded((width, height), decode.is_grey(image), deep, lost, digest)
+        return _Decoded((width, height), decode.is_grey(image), deep, int(image.max()), lost, digest)
 
     def _window(self) -> tuple[float, float]:
         """The 16-bit values that become 0 and 65535.
@@ -207,6 +210,19 @@ class Builder:
         if window is not None:
             notes.append(f"16-bit values from {window[0]:g} to {window[1]:g} are scaled to the whole range")
         return notes
+
+    def _warnings(self, decoded: Mapping[int, _Decoded]) -> list[str]:
+        maxima = {row: image.maximum for row, image in decoded.items() if image.deep and image.maximum}
+        if not maxima or self.settings.window is not None:
+            return []
+        low, high = min(maxima, key=maxima.__getitem__), max(maxima, key=maxima.__getitem__)
+        if maxima[high] <= UNLIKE * maxima[low]:
+            return []
+        ends = " to ".join(f"{maxima[row]} ({self.samples[row].file})" for row in (low, high))
+        return [
+            f"the maxima of the 16-bit images go from {ends}, and one window serves all: the darkest become nearly "
+            "black; scale the files alike, or set data.window=[low, high]"
+        ]
 
 
 def _copies(digests: Sequence[bytes]) -> list[list[int]]:

@@ -132,6 +132,8 @@ class FolderData(ImageData):
                 logger.warning("%s: %s: remove all but one, or results are too good", self.name, crossing)
             for note in store.meta["notes"]:
                 logger.info("%s: %s", self.name, note)
+            for warning in store.meta.get("warnings", ()):  # older stores have none
+                logger.warning("%s: %s", self.name, warning)
             if skipped := list(store.meta["skipped"].values()):
                 logger.warning(
                     "%s: %d of %d images left out, the first: %s", self.name, len(skipped), len(samples), skipped[0]

@@ -308,6 +308,24 @@ def test_16_bit_is_windowed_to_the_whole_range(tmp_path: Path) -> None:
     assert own[:3].tolist() == [0, 65535, 65535]
 
 
+def test_16_bit_images_of_unlike_maxima_are_named_with_the_window(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "data"
+    ramp = np.arange(144, dtype=np.uint16).reshape(12, 12)
+    write(root / "blank.png", ramp * 0)
+    for bits in (10, 12):
+        write(root / f"{bits}.png", ramp * (2**bits // 144))
+    folder_data(root).prepare()
+    assert "maxima" not in caplog.text
+    write(root / "14.png", ramp * (2**14 // 144))
+    folder_data(root, window=[0, 1023]).prepare()
+    assert "maxima" not in caplog.text
+    folder_data(root).prepare()
+    assert "maxima of the 16-bit images go from 1001 (10.png) to 16159 (14.png)" in caplog.text
+    assert "set data.window=[low, high]" in caplog.text
+
+
 def test_8_bit_among_16_bit_is_widened_not_windowed(tmp_path: Path) -> None:
     root = flat(tmp_path / "data", 2)
     write(root / "2.png", np.full((12, 12), 255, np.uint8))
