@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from src.networks.upsampling import UpsampleConv2d
-from src.overrides import CONF
+from src.overrides import CONF, check
 from src.resolvers import run_name
 
 
@@ -87,8 +87,29 @@ def test_the_dogs_are_shown_every_50_epochs_as_in_their_source_and_in_the_same_p
     assert shorter.every.sample == 50 * epoch / 16
 
 
-def test_a_budget_on_the_command_line_shortens_an_experiment(compose):
-    assert compose("experiment=cifar10_dog_lr3e-4", "budget=smoke").images == 1024
+@pytest.mark.parametrize("budget", ["smoke", "laptop", "hour"])
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_a_budget_on_the_command_line_counts_for_more_than_that_of_an_experiment(compose, experiment, budget):
+    cfg = compose(f"experiment={experiment}", "data=phantom", f"budget={budget}")
+    for key, value in OmegaConf.load(CONF / "budget" / f"{budget}.yaml").items():
+        assert cfg[key] == value
+    assert sum(phase.images for phase in instantiate(cfg.model.schedule).phases()) == cfg.images
+
+
+def test_the_ablation_attends_before_the_last_block_at_every_budget():
+    cfg = check("train", ["experiment=enhanced_ablation", "budget=smoke"], multirun=False)
+    assert cfg.hydra.sweeper.params["model.generator.attention_at"] == "16,null"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "final", "width", "phase", "batch_sizes"),
+    [("256", 256, 512, 600_000, [16] * 11 + [14] * 2), ("cifar10", 32, 128, 400_000, [16] * 7)],
+)
+def test_the_recipes_of_pggan_are_as_their_source_states_them(compose, experiment, final, width, phase, batch_sizes):
+    cfg = compose(f"experiment=pggan_{experiment}")
+    phases = instantiate(cfg.model.schedule).phases()
+    assert (phases[-1].resolution, cfg.width, [p.batch_size for p in phases]) == (final, width, batch_sizes)
+    assert {p.images for p in phases[:-1]} == {phase} and phases[-1].images >= phase
 
 
 def test_the_two_architectures_differ_in_upsampling_and_activation_alone(compose):
