@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from src.data.base import Description
+from src.data.base import Description, ImageData
 from src.data.folder import FolderData
 from src.data.grouping import read_column
+from src.data.provenance import TrainingRecord
 from src.data.store import UNKNOWN, Split, Store
 from src.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 def training_images(
-    split: Split,
-    description: Description,
+    data: ImageData,
     real_fraction: float,
     synthetic: str | None,
     ratio: float | None,
@@ -29,22 +33,26 @@ def training_images(
     """What ``training`` in conf/train.yaml asks for.
 
     Args:
-        real_fraction: share of the cases of ``split`` to keep; a smaller share is part of every larger one.
+        data: prepared; what is synthetic joins its training split.
+        real_fraction: share of the training cases to keep; a smaller share is part of every larger one.
         synthetic: folder that src.generate wrote, None for real images alone.
         ratio: synthetic images per real one; None: as many as there are.
         seed: chooses the cases.
 
     Raises:
-        UserError: a share outside [0, 1] or without any image, or synthetic images that are too few or do not fit.
+        UserError: a share outside [0, 1] or without any image; synthetic images that are too few, do not fit, or are of
+            a generator that learned from images of another split than train.
     """
-    if not 0 <= real_fraction <= 1:
-        raise UserError(f"training.real_fraction={real_fraction} must be from 0 to 1")
-    real = take_fraction(split, real_fraction, seed) if real_fraction else split.take(np.arange(0))
+    real = real_images(data, real_fraction, seed)
     if synthetic is None:
         if not len(real):
             raise UserError("training.real_fraction=0 leaves no image: raise it, or name training.synthetic")
         return real
-    added = read_synthetic(synthetic, description, cache)
+    added = read_synthetic(synthetic, data.description, cache)
+    if (record := export_record(synthetic)) is not None:
+        record.check(data, f"the generator of training.synthetic={synthetic}")
+    else:
+        log.warning(f"{synthetic} does not say what its generator learned from: that it saw no test image is unchecked")
     if ratio is not None:
         wanted = round(ratio * len(real))
         if wanted > len(added):
@@ -54,6 +62,23 @@ def training_images(
             )
         added = added.take(np.arange(wanted))
     return concatenate(real, added)
+
+
+def real_images(data: ImageData, fraction: float, seed: int) -> Split:
+    """Those of a share of the training cases. Raises UserError where it is outside [0, 1]."""
+    if not 0 <= fraction <= 1:
+        raise UserError(f"training.real_fraction={fraction} must be from 0 to 1")
+    split = data.split("train")
+    return take_fraction(split, fraction, seed) if fraction else split.take(np.arange(0))
+
+
+def learned_from(data: ImageData, real_fraction: float, synthetic: str | None, seed: int) -> TrainingRecord | None:
+    """The real images behind ``training_images``, also those that synthetic ones were made from; None: not known."""
+    record = TrainingRecord.of(data, real_images(data, real_fraction, seed))
+    if synthetic is None:
+        return record
+    behind = export_record(synthetic)
+    return None if behind is None else record | behind
 
 
 def take_fraction(split: Split, fraction: float, seed: int) -> Split:
@@ -72,6 +97,8 @@ def read_synthetic(folder: str, description: Description, cache: str) -> Split:
     root = Path(folder)
     if not (root / "images").is_dir():
         raise UserError(f"training.synthetic={folder} has no folder images: give one that src.generate wrote")
+    if _card(root).get("complete") is False:
+        raise UserError(f"{folder} is not complete: repeat the src.generate command that writes it, it goes on")
     data = FolderData(
         root=folder,
         cache=cache,
@@ -93,11 +120,20 @@ def read_synthetic(folder: str, description: Description, cache: str) -> Split:
     return replace(split, store=store)
 
 
+def export_record(folder: str) -> TrainingRecord | None:
+    """The images that the generator of an export learned from; None where it does not say."""
+    images = _card(Path(folder)).get("training_images")
+    return None if images is None else TrainingRecord(frozenset(images))
+
+
+def _card(export: Path) -> dict[str, Any]:
+    path = export / "dataset.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def _window(export: Path) -> tuple[int, int] | None:
     """The whole range for images of 16 bits: they were made in the range of the real ones, stretched already."""
-    card = export / "dataset.json"
-    bits = json.loads(card.read_text()).get("bits") if card.exists() else None
-    return (0, 65535) if bits == 16 else None
+    return (0, 65535) if _card(export).get("bits") == 16 else None
 
 
 def concatenate(one: Split, other: Split) -> Split:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,7 +13,7 @@ from src.data.store import Split
 from src.downstream.plan import StudySettings
 from src.downstream.results import MIXED
 from src.errors import UserError
-from src.training.restore import TrainedRun, load_data
+from src.training.restore import TrainedRun, learned_from
 
 SYNTHETIC = 1_000  # images of each generator, unless more are needed
 
@@ -65,24 +64,11 @@ def _images_of(fraction: float, train: Split, settings: StudySettings) -> Iterab
 
 
 def check_generator(name: str, run: TrainedRun, data: ImageData) -> None:
-    """Raise UserError where images of ``run``, trained elsewhere, do not fit ``data`` or know its test images."""
+    """Raise UserError where images of ``run``, trained elsewhere, do not fit ``data`` or know those it holds out."""
     if not run.settings.get("with_masks"):
         raise UserError(f"{name} makes images without masks: train it with with_masks=true")
     description, own = data.description, run.settings["data"]
     for key, wanted in description.as_config().items():
         if key != "classes" and own.get(key, wanted) != wanted:
             raise UserError(f"{name} makes images of {key}={own[key]}, the study has {key}={wanted}: train one for it")
-    learned_from = load_data(run)
-    learned_from.prepare()
-    seen = set(_digests(learned_from.split("train")))
-    test = _digests(data.split("test"))
-    if known := sum(digest in seen for digest in test):
-        raise UserError(
-            f"{name} learned from {known} of the study's {len(test)} test images: train it with the study's data, "
-            "that is the same data.splits, data.group and data.seed"
-        )
-
-
-def _digests(split: Split) -> list[bytes]:
-    """Of the pixels of each image."""
-    return [hashlib.sha256(split.store.images[row].tobytes()).digest() for row in split.rows]
+    learned_from(run).check(data, name)

@@ -16,11 +16,14 @@ from src import environment, processes
 from src.cli import Interrupted
 from src.data.base import ImageData
 from src.data.joint import join_masks
+from src.data.mix import learned_from
+from src.data.provenance import FILE, TrainingRecord
 from src.data.store import Split, count_splits
 from src.data.stream import BatchStream
 from src.errors import UserError
 from src.run_folder import FolderTaken, RunFolder
 from src.training import loggers as logging_backends
+from src.training.adversarial import AdversarialModule
 from src.training.build import build_loggers, build_module, build_trainer
 from src.training.callbacks.checkpoints import Checkpoints
 from src.training.callbacks.interruption import Interruption
@@ -40,7 +43,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     data.prepare()
     with open_dict(cfg):
         cfg.data.update(data.description.as_config())
-    split = instantiate(cfg.training)(data.split("train"), data.description)
+    split = instantiate(cfg.training)(data)
     if cfg.with_masks:
         split = join_masks(split)
     if cfg.dry_run:
@@ -71,6 +74,8 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         interruption,
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep),  # last: what is saved has been shown
     ]
+    if folder.writable and isinstance(module, AdversarialModule):
+        record_training_images(folder, data, cfg.training)
     folder.write_status("running")
     run_loggers = build_loggers(cfg.logger, folder, settings)
     try:
@@ -120,6 +125,21 @@ def report_finished(folder: RunFolder, settings: Mapping[str, Any]) -> float:
         return objective_of(folder.final(), settings["objective"])
     except UserError as problem:
         raise FolderTaken(f"{folder.name} is finished, and {problem}; force=true trains it anew") from None
+
+
+def record_training_images(folder: RunFolder, data: ImageData, training: DictConfig) -> None:
+    """Write down what the generator of this run learns from; a run that goes on also learned from what it saw before.
+
+    Nothing is written where that is not known: of a checkpoint without a record, of synthetic images without one.
+    """
+    record = learned_from(data, training.real_fraction, training.synthetic, training.seed)
+    if folder.last_checkpoint.exists():
+        before = TrainingRecord.read(folder.path)
+        record = None if record is None or before is None else record | before
+    if record is None:
+        (folder.path / FILE).unlink(missing_ok=True)
+    else:
+        record.write(folder.path)
 
 
 def check_intervals(every: Mapping[str, int | None], images: int) -> None:

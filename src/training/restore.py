@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,11 +15,14 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 
 from src.data.base import ImageData
+from src.data.provenance import TrainingRecord
 from src.errors import UserError, one_line
 from src.run_folder import RunFolder
 from src.training.adversarial import AdversarialModule
 from src.training.checkpoint_io import find_checkpoint, load_weights, read_checkpoint, weights_digest
 from src.training.supervised import SupervisedModule
+
+log = logging.getLogger(__name__)
 
 # What a config.yaml may name: classes of these packages, and functions only where all of them just make something.
 CLASSES = ("src.data.", "src.downstream.", "src.networks.", "src.training.")
@@ -77,6 +81,17 @@ def load_data(run: TrainedRun) -> ImageData:
     # The training job adds what it learns of the data; a constructor takes some of it.
     taken = {"_target_", *inspect.signature(_locate(section.get("_target_"), run.folder)).parameters}
     return _build({key: value for key, value in section.items() if key in taken}, run.folder)
+
+
+def learned_from(run: TrainedRun) -> TrainingRecord:
+    """The images that a run learned from: its record, or, where it kept none, its training split as it is today."""
+    record = TrainingRecord.read(run.folder)
+    if record is None:
+        log.warning(f"{run.folder} keeps no record of its training images: that they are those of today is unchecked")
+        data = load_data(run)
+        data.prepare()
+        record = TrainingRecord.of(data, data.split("train"))
+    return record
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.base import Description
+from src.data.base import Description, ImageData
 from src.data.mix import concatenate, read_synthetic, take_fraction, training_images
+from src.data.provenance import fingerprints
 from src.data.store import Split, Store
 from src.downstream.classification import Classification
 from src.errors import UserError
@@ -33,8 +35,25 @@ def synthetic(tmp_path):
     return str(tmp_path / "export")
 
 
+class Held(ImageData):
+    """Splits that are there already."""
+
+    def __init__(self, description: Description, **splits: Split) -> None:
+        self.held = description, splits
+
+    def prepare(self) -> None: ...
+
+    @property
+    def description(self) -> Description:
+        return self.held[0]
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return self.held[1]
+
+
 def mixed(split: Split, tmp_path, fraction: float, synthetic: str | None, ratio: float | None = None) -> Split:
-    return training_images(split, DESCRIPTION, fraction, synthetic, ratio, 0, str(tmp_path / "cache"))
+    return training_images(Held(DESCRIPTION, train=split), fraction, synthetic, ratio, 0, str(tmp_path / "cache"))
 
 
 def test_a_share_of_the_cases_keeps_each_of_them_whole_and_is_part_of_every_larger_share():
@@ -77,7 +96,7 @@ def test_synthetic_images_have_the_class_of_their_manifest_or_none(tmp_path, syn
     manifest = tmp_path / "export" / "manifest.csv"
     manifest.write_text("\n".join(["file,seed,index,class,masks_ok", *rows]))
     description = Description(1, 8, ("healthy", "sick"), ("cavity",))
-    found = training_images(split_of(4, 1), description, 1.0, synthetic, None, 0, str(tmp_path / "cache"))
+    found = training_images(Held(description, train=split_of(4, 1)), 1.0, synthetic, None, 0, str(tmp_path / "cache"))
     assert found.gather(np.arange(10))["label"].tolist() == [0] * 4 + [label] * 6
     with nullcontext() if written else pytest.raises(UserError, match="does not say which class its images are of"):
         Classification().check(found)
@@ -101,6 +120,36 @@ def test_no_image_at_all_is_refused(tmp_path):
 def test_a_folder_that_src_generate_did_not_write_is_refused(tmp_path):
     with pytest.raises(UserError, match="has no folder images"):
         mixed(split_of(4, 1), tmp_path, 1.0, str(tmp_path))
+
+
+def test_an_export_that_is_not_complete_is_refused_with_what_to_do(tmp_path, synthetic):
+    card = tmp_path / "export" / "dataset.json"
+    card.write_text('{"complete": false}')
+    with pytest.raises(UserError, match=r"export is not complete: repeat the src.generate command"):
+        mixed(split_of(4, 1), tmp_path, 1.0, synthetic)
+    card.write_text('{"complete": true}')
+    assert len(mixed(split_of(4, 1), tmp_path, 1.0, synthetic)) == 10
+
+
+def test_synthetic_images_of_a_generator_that_learned_from_test_images_are_refused(tmp_path, synthetic):
+    train, test = (split_of(12, 1).take(np.arange(*part)) for part in ((0, 8), (8, 12)))
+    data = Held(DESCRIPTION, train=train, test=test)
+    card = tmp_path / "export" / "dataset.json"
+
+    def use(learned: Split) -> Split:
+        card.write_text(json.dumps({"complete": True, "training_images": fingerprints(data, learned)}))
+        return training_images(data, 1.0, synthetic, None, 0, str(tmp_path / "cache"))
+
+    assert len(use(train)) == 14
+    with pytest.raises(UserError, match=r"the generator of training.synthetic=.* learned from 3 of the 4 test images"):
+        use(test.take(np.arange(3)))
+
+
+def test_an_export_that_does_not_say_what_its_generator_learned_from_is_used_with_a_warning(
+    tmp_path, synthetic, caplog
+):
+    assert len(mixed(split_of(4, 1), tmp_path, 1.0, synthetic)) == 10
+    assert "does not say what its generator learned from" in caplog.text and len(caplog.records) == 1
 
 
 def test_images_of_unlike_depth_are_not_mixed():

@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from src.data.folder import FolderData
+from src.data.provenance import TrainingRecord
 from src.downstream import preflight
 from src.downstream.plan import Recipe, StudySettings
 from src.downstream.preflight import check_data, check_generator, synthetic_count
 from src.errors import UserError
+from src.training import restore
 from src.training.restore import TrainedRun
 
 SETTINGS = StudySettings(
@@ -76,13 +78,13 @@ def test_as_many_images_are_generated_as_the_largest_ratio_takes_and_fewer_are_r
 
 
 @pytest.fixture
-def run_on(monkeypatch):
-    """A trained generator whose ``config.yaml`` would describe these data."""
+def run_on(tmp_path):
+    """A generator trained on these data, which wrote its record."""
 
     def make(data: FolderData, with_masks: bool = True, **described) -> TrainedRun:
-        monkeypatch.setattr(preflight, "load_data", lambda run: data)
+        TrainingRecord.of(data, data.split("train")).write(tmp_path)
         settings = {"with_masks": with_masks, "data": {**data.description.as_config(), **described}}
-        return TrainedRun(Path("gan"), settings, torch.nn.Module(), Path())
+        return TrainedRun(tmp_path, settings, torch.nn.Module(), Path())
 
     return make
 
@@ -90,8 +92,28 @@ def run_on(monkeypatch):
 def test_a_generator_of_the_same_split_passes_and_one_that_saw_test_images_does_not(data_of, run_on):
     data = data_of()
     check_generator("gan", run_on(data), data)
-    with pytest.raises(UserError, match="gan learned from 4 of the study's 4 test images: train it with the study's"):
+    with pytest.raises(UserError, match="gan learned from 4 of the 4 test images"):
         check_generator("gan", run_on(data_of(splits={"train": 1.0})), data)
+
+
+def test_a_generator_that_saw_images_of_the_validation_split_is_refused(data_of, run_on):
+    data = data_of(splits={"train": 0.5, "val": 0.17, "test": 0.33})
+    with pytest.raises(UserError, match="gan learned from 2 of the 2 val images"):
+        check_generator("gan", run_on(data_of()), data)
+
+
+def test_a_generator_without_a_record_is_judged_by_the_split_it_would_have_today_with_a_warning(
+    data_of, run_on, tmp_path, monkeypatch, caplog
+):
+    data = data_of()
+    run = run_on(data)
+    (tmp_path / "training_images.json").unlink()
+    monkeypatch.setattr(restore, "load_data", lambda run: data)
+    check_generator("gan", run, data)
+    assert "keeps no record of its training images" in caplog.text and len(caplog.records) == 1
+    monkeypatch.setattr(restore, "load_data", lambda run: data_of(splits={"train": 1.0}))
+    with pytest.raises(UserError, match="gan learned from 4 of the 4 test images"):
+        check_generator("gan", run, data)
 
 
 @pytest.mark.parametrize(
