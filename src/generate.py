@@ -14,10 +14,10 @@ from rich.progress import Progress
 from src import environment, overrides
 from src.cli import run_command
 from src.errors import UserError
-from src.release.copies import split_features
+from src.release.copies import Originals, describe
 from src.release.export import Export, Request
 from src.release.masks import MaskLimits
-from src.training.restore import TrainedRun, load_data, load_generator
+from src.training.restore import TrainedRun, learned_from, load_data, load_generator
 
 CONFIG = "generate"
 PATHS = ("run", "out")  # settings whose values are paths
@@ -45,7 +45,10 @@ def generate(cfg: DictConfig) -> Path:
     )
     name = f"n{request.n}_size{request.size}_seed{request.seed}"
     out = Path(cfg.out) if cfg.out else run.folder / "generated" / name
-    export = Export(run, request, out, None if request.min_distance is None else _real_features(run))
+    originals, reference = (None, None) if request.min_distance is None else _compared_with(run)
+    export = Export(run, request, out, originals, reference)
+    if reference is not None:  # said first, for who is told afterwards that too few images pass
+        print(f"copies.min_distance={request.min_distance:g}: {describe(reference)}")
     with Progress(console=Console(stderr=True), disable=not cfg.progress, transient=True) as bar:
         task = bar.add_task("generating", total=request.n)
         wrote = export.write(cfg.force, lambda done: bar.update(task, completed=done))
@@ -53,10 +56,13 @@ def generate(cfg: DictConfig) -> Path:
     return out
 
 
-def _real_features(run: TrainedRun) -> torch.Tensor:
-    data = load_data(run)
+def _compared_with(run: TrainedRun) -> tuple[Originals, dict[str, float]]:
+    """The images that ``run`` learned from, and how near to them other real images come."""
+    data, channels = load_data(run), run.settings["data"]["channels"]
     data.prepare()
-    return split_features(data.split("train"), run.settings["data"]["channels"])
+    learned, held_out = learned_from(run).divide(data)
+    originals = Originals.of(learned, channels)
+    return originals, originals.reference(held_out, channels)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from src.data.base import ImageData
 from src.data.mix import read_synthetic
+from src.data.provenance import join_splits
 from src.downstream.analysis import Study
 from src.downstream.case_report import PICTURE, TABLE, read_case_table
 from src.downstream.judging import Scored
@@ -20,7 +21,7 @@ from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
 from src.errors import UserError
 from src.pixels import to_unit_range
-from src.release.copies import closest_pairs, split_features
+from src.release.copies import Originals, describe
 from src.release.export import to_pixels
 from src.reporting.study import Copy, Generator, Picture, Split, StudyPage
 from src.run_folder import RunFolder
@@ -92,8 +93,7 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, cache: str, co
         passports={name: _passport(run, runs.scored.get(name)) for name, run in largest.items()},
         real_overlay=first.folder / "samples" / "real.png",
         copies=list(_copies(runs.data, exports, runs.folder / "copies", cache)),
-        copies_note="Distance between images shrunk to 16 px a side and normalised; every exported image was compared "
-        "with every real training image.",
+        copies_note=_copies_note(runs.data),
         predictions=list(_predictions(runs)),
         commands=[command],
         warnings=[] if per_fraction else [
@@ -137,14 +137,26 @@ def _predictions(runs: StudyRuns) -> Iterator[Picture]:
             yield Picture(kind, runs.folder / unet.job.name / PICTURE.format("test"))
 
 
+def _copies_note(data: ImageData) -> str:
+    """What the distance is, and how near real images come that are no copies."""
+    channels = data.description.channels
+    held_out = join_splits(split for name, split in data.splits.items() if name != "train")
+    reference = Originals.of(data.split("train"), channels).reference(held_out, channels)
+    return (
+        "Distance between images shrunk to 16 px a side and normalised, less what all training images share; every "
+        "exported image was compared with every real training image, also mirrored and slightly moved. For "
+        f"comparison: {describe(reference)}."
+    )
+
+
 def _copies(data: ImageData, exports: Mapping[str, Path], folder: Path, cache: str) -> Iterator[Copy]:
     """The synthetic images nearest to a real training image, with pictures of both."""
     channels, split = data.description.channels, data.split("train")
-    real = split_features(split, channels)
+    originals = Originals.of(split, channels)
     folder.mkdir(exist_ok=True)
     for name, export in exports.items():
         made = read_synthetic(str(export), data.description, cache)
-        pairs = closest_pairs(split_features(made, channels), real, max(1, COPIES // len(exports)))
+        pairs = originals.closest_pairs(made, channels, max(1, COPIES // len(exports)))
         for rank, (generated, original, distance) in enumerate(pairs):
             picture = folder / f"{name}-{rank}-real.png"
             pixels = to_pixels(to_unit_range(split.gather(np.array([original]))["image"][:, :channels]), 8)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from torch import Tensor
 
 from src.clock import Stream, random_generator
 from src.data.base import image_size
+from src.data.provenance import TrainingRecord
 from src.environment import git_state
 from src.errors import UserError
 from src.pixels import to_unit_range
-from src.release import copies, masks
+from src.release import masks
+from src.release.copies import Originals
 from src.release.folder import DataSetFolder
 from src.release.journal import Journal
 from src.release.png import SOFTWARE, label_synthetic, save_synthetic
@@ -46,7 +49,7 @@ class Request:
         seed: of the latents; image i depends on seed and i alone.
         bits: per pixel, 8, or 16 for grey images.
         reject: leave out images whose masks do not pass ``limits``; false: keep them and say so in manifest.csv.
-        min_distance: leave out images nearer than this to a real one (``src.release.copies``); None: do not look.
+        min_distance: leave out images nearer than this to an original (``src.release.copies``); None: do not look.
 
     Raises:
         UserError: a value out of its range.
@@ -67,8 +70,13 @@ class Request:
                 raise UserError(f"{name}={value} must be an integer of at least {least}")
         if self.bits not in (8, 16):
             raise UserError(f"bits={self.bits} must be 8 or 16")
-        if self.min_distance is not None and not isinstance(self.min_distance, int | float):
-            raise UserError(f"copies.min_distance={self.min_distance} must be a number, or null not to look")
+        distance = self.min_distance
+        if distance is not None and not (_is_number(distance) and 0 < distance < math.inf):
+            raise UserError(f"copies.min_distance={distance} must be a number above 0, or null not to look")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class TooFewPass(UserError):
@@ -76,11 +84,23 @@ class TooFewPass(UserError):
 
 
 class Export:
-    """One data set in ``folder``; real ``features`` are those of ``copies.split_features``, for ``min_distance``."""
+    """One data set in ``folder``.
 
-    def __init__(self, run: TrainedRun, request: Request, folder: Path, features: Tensor | None = None) -> None:
+    Args:
+        originals: for ``min_distance``: the real images that the generator learned from.
+        reference: how near to them other real images come (``Originals.reference``), for who reads ``dataset.json``.
+    """
+
+    def __init__(
+        self,
+        run: TrainedRun,
+        request: Request,
+        folder: Path,
+        originals: Originals | None = None,
+        reference: Mapping[str, float] | None = None,
+    ) -> None:
         data, resolution = run.settings["data"], run.module.schedule.resolution
-        self.run, self.request, self.features = run, request, features
+        self.run, self.request, self.originals, self.reference = run, request, originals, reference
         self.path, self.folder = folder, DataSetFolder(folder)
         self.channels = data["channels"]
         self.masks = tuple(data.get("masks") or ()) if run.settings.get("with_masks") else ()
@@ -91,8 +111,8 @@ class Export:
         self.frame = image_size(request.size, data.get("aspect", (1, 1)))
         if request.bits == 16 and self.channels != 1:
             raise UserError("bits=16 is for grey images, and this generator makes colour: use bits=8")
-        if request.min_distance is not None and features is None:
-            raise ValueError("min_distance needs the features of the real images")
+        if request.min_distance is not None and originals is None:
+            raise ValueError("min_distance needs the originals")
         if unknown := [name for name in request.limits.may_be_empty if name not in self.masks]:
             raise UserError(
                 f"masks.may_be_empty names {unknown[0]!r}, but this run makes "
@@ -162,8 +182,8 @@ class Export:
             faults = masks.find_faults(made, self.masks, self.request.limits)
             images = images[:, : self.channels]
             near = [False] * BATCH
-            if self.request.min_distance is not None and self.features is not None:
-                _, distance = copies.nearest(copies.features(images), self.features)
+            if self.request.min_distance is not None and self.originals is not None:
+                _, distance = self.originals.nearest(images)
                 near = (distance < self.request.min_distance).tolist()
             pixels = to_pixels(images, self.request.bits)
             for i in range(first - start, BATCH):
@@ -209,7 +229,12 @@ class Export:
 
     def _card(self) -> dict[str, Any]:
         versions = {"torch": torch.__version__, "pillow": PIL.__version__, "git": git_state()}
-        return {"notice": NOTICE, "complete": False, **self.identity(), "software": SOFTWARE, "versions": versions}
+        card = {"notice": NOTICE, "complete": False, **self.identity(), "software": SOFTWARE, "versions": versions}
+        if self.reference is not None:
+            card["held_out_distances"] = self.reference
+        if record := TrainingRecord.read(self.run.folder):
+            card["training_images"] = sorted(record.images)  # no cases: who guesses a patient's number could confirm it
+        return card
 
     def _write_preview(self) -> None:
         rows = Journal(self.path / "manifest.csv", ()).rows()[:PREVIEW]
