@@ -25,7 +25,6 @@ from src.errors import UserError, one_line
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 MANY = 20  # names that an error still lists
-WRITTEN = ("out", "outputs", "paths.outputs")  # settings that are folders to write to
 LEAST = {  # whole numbers, and the least of each
     "batch_size": 1, "images": 1, "n": 1, "phantoms": 1, "samples": 1, "seed": 0, "seeds": 1, "threads": 1,
     "trainer.devices": 1, "trainer.threads": 1, "training.seed": 0, "width": 1,
@@ -61,20 +60,21 @@ def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = Fa
     """The overrides, with quotes around the values of ``keys``: paths of run folders hold ``=`` and ``,``.
 
     With ``sweeps``, what Hydra reads as it is stays so, above all several values of one key; but a path that exists
-    is one value, whatever commas it holds. The ``~`` of a folder to write to becomes the home folder.
+    is one value, whatever commas it holds. A ``~`` becomes the home folder, which no shell makes of it behind a ``=``.
     """
 
     def quote(argument: str) -> str:
         key, _, value = argument.partition("=")
-        if key in WRITTEN and value:
-            value = re.sub(r"^(['\"]?)~(?=/|\1$)", lambda match: f"{match[1]}{Path.home()}", value)
-            argument = f"{key}={value}"
-        if key not in keys or value in ("", "null") or set("'\"") & set(value):
+        if key not in keys or value in ("", "null"):
             return argument
-        exists, parts = _exists(value), value.split(",")
+        value = re.sub(r"^(['\"]?)~(?=/|\1$)", lambda match: f"{match[1]}{Path.home()}", value)
+        argument = f"{key}={value}"
+        if set("'\"") & set(value):
+            return argument
+        exists, parts = os.path.exists(value), value.split(",")
         if sweeps and _is_readable(argument) and not (exists and len(parts) > 1):
             return argument
-        several = sweeps and not exists and all(map(_exists, parts))
+        several = sweeps and not exists and all(map(os.path.exists, parts))
         return f"{key}=" + ",".join(f"'{part}'" for part in (parts if several else [value]))
 
     return [quote(argument) for argument in arguments]
@@ -107,10 +107,6 @@ def whole_numbers(config_name: str, arguments: Sequence[str]) -> list[str]:
 def key_of(override: str) -> str:
     """What ``key=value``, ``+key=value`` or ``~key`` is about."""
     return override.lstrip("+~").partition("=")[0]
-
-
-def _exists(path: str) -> bool:
-    return os.path.exists(os.path.expanduser(path))  # false also of what is too long to be a path
 
 
 def _is_readable(override: str) -> bool:

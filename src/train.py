@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
-from src import overrides
 from src.cli import launch
 from src.reporting.compare import write_comparison
 from src.reporting.runs import find_runs
@@ -35,10 +33,5 @@ def compare_sweep(folder: Path) -> None:
         log.info(f"comparison: {write_comparison(runs, folder)}")
 
 
-def main() -> None:
-    sys.argv[1:] = overrides.whole_numbers("train", sys.argv[1:])
-    launch(train, "train", after_sweep=compare_sweep, paths=PATHS)
-
-
 if __name__ == "__main__":
-    main()
+    launch(train, "train", after_sweep=compare_sweep, paths=PATHS)

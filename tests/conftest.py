@@ -15,8 +15,10 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from src import cli
 from src.overrides import CONF
-from src.train import main
+from src.train import PATHS, compare_sweep
+from src.training.job import train
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("budget=smoke", "logger=csv", "trainer.threads=1")
@@ -84,7 +86,7 @@ def run_train(
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
         status = 0
         try:
-            main()
+            cli.launch(train, "train", after_sweep=compare_sweep, paths=PATHS)
         except SystemExit as stop:
             status = int(stop.code or 0)
         finally:

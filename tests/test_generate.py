@@ -290,7 +290,7 @@ def test_a_run_that_kept_no_record_is_compared_with_its_split_of_today_and_that_
     train("name=a")
     Path("outputs/a/training_images.json").unlink()
     status, _, err = generate("copies.min_distance=1e-9")
-    assert status == 0 and "outputs/a keeps no record of its training images" in err and err.count("\n") == 1
+    assert status == 0 and err.count("outputs/a keeps no record of its training images") == 1
     assert "training_images" not in card("out") and card("out")["held_out_distances"]["images"] == 12
 
 

@@ -16,7 +16,8 @@ from src.run_folder import digest, identity
 
 CONFIG = "study"
 GENERATOR, CLASSIFIER, UNET = "generator", "classifier", "unet"  # kinds of training that have settings of their own
-SET_BY_STUDY = ("model", "seed", "with_masks", "model.initial")
+SET_BY_STUDY = ("model", "seed", "with_masks", "model.initial", "paths.outputs")
+WAY_OUT = {"seed": "generator.seed and seeds are yours to set", "paths.outputs": "say outputs=<folder>"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _check_free(override: str, kind: str) -> None:
     if key == "seed" and kind in (GENERATOR, CLASSIFIER):
         return
     if key in SET_BY_STUDY or key.startswith("training."):
-        way_out = "generator.seed and seeds are yours to set" if key == "seed" else "see python -m src.study --help"
+        way_out = WAY_OUT.get(key, "see python -m src.study --help")
         raise UserError(f"{f'{kind}.' if kind else ''}{override}: a study sets {key} itself; {way_out}")
 
 

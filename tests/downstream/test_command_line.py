@@ -45,6 +45,7 @@ def test_a_launcher_has_settings_of_its_own():
         ("training.ratio=2", "a study sets training.ratio itself"),
         ("unet.training.real_fraction=0.1", "a study sets training.real_fraction itself"),
         ("model=enhanced", "a study sets model itself"),
+        ("paths.outputs=elsewhere", "a study sets paths.outputs itself; say outputs=<folder>"),
     ],
 )
 def test_what_a_study_chooses_itself_is_refused(argument, said):
