@@ -37,3 +37,18 @@ def test_a_second_ctrl_c_ends_the_process_at_once(training):
     assert training.requested
     with pytest.raises(TimeoutError):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_while_processes_agree_is_not_lost_and_stops_none_alone(training):
+    """Each knows of its own signal at the next step: one that stopped now would leave the others waiting for it."""
+
+    def agree(decision: bool, all: bool) -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return decision
+
+    trainer = Mock(world_size=2, should_stop=False)
+    trainer.strategy.reduce_boolean_decision = agree
+    training.on_train_batch_end(trainer, Mock(), None, None, 0)
+    assert not trainer.should_stop
+    training.on_train_batch_end(trainer, Mock(), None, None, 1)
+    assert trainer.should_stop and training.requested

@@ -34,11 +34,13 @@ class Interruption(Callback):
             self._previous[number] = signal.signal(number, self._request)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        # The signal reaches the processes of a job at different moments, but all must stop after the same step.
+        stop = self.requested
+        # The signal reaches the processes of a job at different moments, but all must stop after the same step. One
+        # that comes while they agree counts at the next.
         if trainer.world_size > 1:
-            self.requested = trainer.strategy.reduce_boolean_decision(self.requested, all=False)
-        if self.requested:
-            trainer.should_stop = True
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if stop:
+            self.requested = trainer.should_stop = True
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self._restore()
