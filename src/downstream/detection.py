@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_auroc, binary_roc
 
+from src.atomic import write_atomically
 from src.data.base import Description, ImageData
 from src.data.mix import concatenate, read_synthetic
 from src.data.store import Batch, Split, Store
 from src.downstream.classification import Classification
 from src.errors import UserError
 from src.pixels import to_unit_range
-from src.reporting.figures import COLOURS, figure_png, write_atomically
+from src.reporting.figures import COLOURS, figure_png
 from src.training.callbacks.samples import save_grid
 
 CLASSES = ("real", "generated")
