@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from src.data.base import ImageData
+from src.data.folder import FolderData
 from src.data.mix import read_synthetic
 from src.data.provenance import join_splits
 from src.downstream.analysis import Study
@@ -96,12 +97,23 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, cache: str, co
         copies_note=_copies_note(runs.data),
         predictions=list(_predictions(runs)),
         commands=[command],
-        warnings=[] if per_fraction else [
+        warnings=list(warnings_of(runs.data, per_fraction)),
+    )  # fmt: skip
+
+
+def warnings_of(data: ImageData, per_fraction: bool) -> Iterator[str]:
+    """What a reader of the page has to know of the data and of whose images the generators saw."""
+    if isinstance(data, FolderData) and all(split.cases is None for split in data.splits.values()):
+        yield (
+            "No cases are named, so each image counts as one. Where several images show one patient, patients are on "
+            "both sides of the split, and Dice and intervals are too good: set data.group."
+        )
+    if not per_fraction:
+        yield (
             "The generators learned from all training cases, also where a U-Net gets a share of them: there the "
             "synthetic images stand for those of someone with more data. generator_per_fraction=true trains one for "
             "every share."
-        ],
-    )  # fmt: skip
+        )
 
 
 def _steps(runs: StudyRuns) -> int:
