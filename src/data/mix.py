@@ -72,7 +72,7 @@ def real_images(data: ImageData, fraction: float, seed: int) -> Split:
     return take_fraction(split, fraction, seed) if fraction else split.take(np.arange(0))
 
 
-def learned_from(data: ImageData, real_fraction: float, synthetic: str | None, seed: int) -> TrainingRecord | None:
+def training_record(data: ImageData, real_fraction: float, synthetic: str | None, seed: int) -> TrainingRecord | None:
     """The real images behind ``training_images``, also those that synthetic ones were made from; None: not known."""
     record = TrainingRecord.of(data, real_images(data, real_fraction, seed))
     if synthetic is None:

@@ -16,7 +16,7 @@ from src import environment, processes
 from src.cli import Interrupted
 from src.data.base import ImageData
 from src.data.joint import join_masks
-from src.data.mix import learned_from
+from src.data.mix import training_record
 from src.data.provenance import FILE, TrainingRecord
 from src.data.store import Split, count_splits
 from src.data.stream import BatchStream
@@ -132,7 +132,7 @@ def record_training_images(folder: RunFolder, data: ImageData, training: DictCon
 
     Nothing is written where that is not known: of a checkpoint without a record, of synthetic images without one.
     """
-    record = learned_from(data, training.real_fraction, training.synthetic, training.seed)
+    record = training_record(data, training.real_fraction, training.synthetic, training.seed)
     if folder.last_checkpoint.exists():
         before = TrainingRecord.read(folder.path)
         record = None if record is None or before is None else record | before

@@ -1,66 +1,20 @@
-"""A user's own images become a store; what cannot be used is one clear line."""
+"""A user's own images become a store."""
 
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from PIL import Image
 
-from src.data import build, decode
-from src.data.folder import FolderData
+from src.data import build
 from src.data.listing import list_samples
-from src.data.store import count_splits
 from src.errors import UserError
+from tests.data.folders import everything, flat, folder_data, snapshot, with_masks, write
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def write(path: Path, pixels: Any, side: int = 12) -> Path:
-    """Save an image of one value, or of an array."""
-    array = np.full((side, side), pixels, np.uint8) if np.isscalar(pixels) else np.asarray(pixels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-    return path
-
-
-def flat(root: Path, count: int = 10) -> Path:
-    for number in range(count):
-        write(root / f"{number}.png", number * 10)
-    return root
-
-
-def with_masks(root: Path, count: int = 10) -> Path:
-    for number in range(count):
-        write(root / "images" / f"{number}.dcm.jpg", 50)
-        mask = np.zeros((12, 12), np.uint8)
-        mask[: number + 1] = 255
-        write(root / "masks" / f"{number}.dcm.png", mask)
-    return root
-
-
-def folder_data(root: Path, **options: Any) -> FolderData:
-    return FolderData(str(root), **{"cache": str(root.parent / "cache"), "resolution": 8, **options})
-
-
-def everything(data: FolderData) -> dict[str, np.ndarray]:
-    """All rows of the data in the order of the files."""
-    store = data.split("train").store
-    masks = {} if store.masks is None else {"mask": store.masks}
-    return {"image": store.images, "label": store.labels, **masks}
-
-
-def snapshot(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-
-
-def assert_nothing_written(root: Path) -> None:
-    cache = root.parent / "cache"
-    assert not cache.exists() or not list(cache.iterdir())
 
 
 def test_a_flat_folder_has_no_classes_and_natural_order(tmp_path: Path) -> None:
@@ -99,54 +53,6 @@ def test_masks_pair_by_all_but_the_last_suffix(tmp_path: Path) -> None:
     assert masks.dtype == np.uint8 and masks[:, 0, :, 0].sum(axis=1).tolist() == list(range(1, 11))
 
 
-def test_folders_that_come_split_stay_so(tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    for split in ("train", "test"):
-        for label in ("NORMAL", "PNEUMONIA"):
-            write(root / split / label / f"{split}-person1_{label}.jpeg", 10)
-    data = folder_data(root, split_folders={"train": "train", "test": "test"})
-    assert {name: len(split) for name, split in data.splits.items()} == {"train": 2, "test": 2}
-    assert data.split("test").gather(np.arange(2))["label"].tolist() == [0, 1]
-    with pytest.raises(UserError, match="the group 'person1' is in the splits test and train"):
-        folder_data(root, split_folders={"train": "train", "test": "test"}, group=r"person\d+").prepare()
-
-
-def test_groups_named_in_two_ways_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.group and data\.group_starts both name"):
-        folder_data(tmp_path, group=".*", group_starts=[1, 5])
-
-
-def test_classes_and_groups_may_come_from_tables(tmp_path: Path) -> None:
-    root = flat(tmp_path / "data", 6)
-    rows = [f"{n}.png,{'sick' if n % 2 else 'healthy'},patient{n // 2}" for n in range(6)]
-    (root / "table.csv").write_text("\n".join(["file,class,group", *rows]))
-    data = folder_data(root, labels_csv="table.csv", group_csv="table.csv")
-    assert data.description.classes == ("healthy", "sick")
-    assert everything(data)["label"].tolist() == [0, 1, 0, 1, 0, 1]
-    assert all(len(split) == 2 and len(set(split.rows // 2)) == 1 for split in data.splits.values())  # one patient each
-
-
-def test_classes_of_a_table_are_selected_as_sub_folders_are(tmp_path: Path) -> None:
-    root = flat(tmp_path / "data", 12)
-    (root / "table.csv").write_text("\n".join(["file,class", *(f"{n}.png,{'abc'[n % 3]}" for n in range(12))]))
-    rows = everything(data := folder_data(root, labels_csv="table.csv", classes=["c", "a"]))
-    assert data.description.classes == ("c", "a")
-    assert rows["image"][:, 0, 0, 0].tolist() == [0, 20, 30, 50, 60, 80, 90, 110]
-    assert rows["label"].tolist() == [1, 0] * 4
-    with pytest.raises(UserError, match=r"data\.classes names 'd', but data\.labels_csv has only a, b, c"):
-        folder_data(root, labels_csv="table.csv", classes=["d"]).prepare()
-    with pytest.raises(UserError, match=r"data\.classes=\['a', 'a'\] names one twice"):
-        folder_data(root, labels_csv="table.csv", classes=["a", "a"])
-
-
-@pytest.mark.parametrize("option", ["group", "labels"])
-def test_an_empty_cell_is_no_group_and_no_class(tmp_path: Path, option: str) -> None:
-    root = flat(tmp_path / "data", 3)
-    (root / "table.csv").write_text("file,class,group\n0,a,1\n1,,\n2\n")
-    with pytest.raises(UserError, match=rf"data\.{option}_csv: .*table\.csv has no \w+ for 1\.png: fill in its row"):
-        folder_data(root, **{f"{option}_csv": "table.csv"}).prepare()
-
-
 def test_a_store_is_built_once_for_all_splits_and_anew_when_a_file_changes(tmp_path: Path) -> None:
     root = flat(tmp_path / "data")
     folder_data(root).prepare()
@@ -179,62 +85,6 @@ def test_nothing_is_written_beside_the_data(tmp_path: Path) -> None:
     before = snapshot(root)
     folder_data(root, images="images", mask_folders={"cavity": "masks"}).prepare()
     assert snapshot(root) == before
-
-
-def test_images_without_a_group_are_not_counted_as_cases(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for patient in range(10):
-        for image in range(2):
-            write(tmp_path / "data" / f"p{patient}_{image}.png", 10 * patient + image)
-    grouped = folder_data(tmp_path / "data", group="^(.*)_")
-    assert (
-        count_splits(grouped.splits) == "train 14 images of 7 cases, val 2 images of 1 cases, test 4 images of 2 cases"
-    )
-    folder_data(tmp_path / "data", splits={"train": 1.0}).prepare()
-    assert not caplog.messages  # where nothing is split, cases do not matter
-    assert count_splits(folder_data(tmp_path / "data").splits) == "train 14 images, val 2 images, test 4 images"
-    hint = "folder: each image counts as a case of its own: set data.group if several show one patient"
-    assert caplog.messages == [hint]
-
-
-def test_a_split_without_a_class_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for number in range(10):
-        write(tmp_path / "data" / "common" / f"{number}.png", 10 * number)
-    for number in range(2):
-        write(tmp_path / "data" / "rare" / f"{number}.png", 200 + number)
-    data = folder_data(tmp_path / "data", seed=1)
-    lacking = [name for name, split in data.splits.items() if not data.split("train").store.labels[split.rows].any()]
-    assert lacking
-    line = "; ".join(f"{name} has no image of rare" for name in lacking)
-    assert f"folder: {line}: add images, or try another data.seed or data.splits" in caplog.messages
-    caplog.clear()
-    write(tmp_path / "data" / "rare" / "2.png", 202)
-    folder_data(tmp_path / "data", seed=1).prepare()
-    assert "has no image" not in caplog.text
-
-
-def test_the_same_picture_in_two_splits_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    root = tmp_path / "data"
-    for number in range(6):
-        write(root / "train" / f"{number}.png", 10 * number)
-    for number in range(3):
-        write(root / "test" / f"x{number}.png", 100 + 10 * number)
-    options: dict[str, Any] = {"split_folders": {"train": "train", "test": "test"}}
-    write(root / "train" / "6.png", 0)  # a copy within its split is no harm
-    folder_data(root, **options).prepare()
-    assert "two splits" not in caplog.text
-    write(root / "test" / "x0.tif", 0)
-    (root / "test" / "x0.png").unlink()
-    (root / "test" / "x1.png").write_bytes((root / "train" / "5.png").read_bytes())
-    for _ in ("built", "opened"):
-        caplog.clear()
-        folder_data(root, **options).prepare()
-        counted = (
-            "folder: 5 images lie in two splits with the same pixels, such as test/x0.tif in test and train/0.png in"
-        )
-        assert counted in caplog.text
-    caplog.clear()
-    folder_data(root, splits={"train": 1.0}, images="train").prepare()
-    assert "two splits" not in caplog.text
 
 
 def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
@@ -356,124 +206,6 @@ def test_masks_that_vanish_at_the_resolution_are_counted(tmp_path: Path, caplog:
     caplog.set_level(logging.INFO)
     folder_data(root, images="images", mask_folders={"cavity": "masks"}, resolution=3, seed=0).prepare()
     assert "2 masks are empty after pad to 3 pixels" in caplog.text  # the dot, and a single row
-
-
-def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data\.root is missing: give the folder"):
-        FolderData(None, str(tmp_path), 8)
-    with pytest.raises(UserError, match=r"data\.root: there is no folder .*data: check the path"):
-        folder_data(tmp_path / "data").prepare()
-    (tmp_path / "data").mkdir()
-    with pytest.raises(UserError, match=r"data holds no images \(\.dcm, .*check data\.root"):
-        folder_data(tmp_path / "data").prepare()
-    assert_nothing_written(tmp_path / "data")
-    with pytest.raises(UserError, match=r"data\.mask_folders\.cavity: there is no folder .*none"):
-        folder_data(flat(tmp_path / "data"), mask_folders={"cavity": "none"}).prepare()
-
-
-def test_images_beside_folders_of_images_are_ambiguous(tmp_path: Path) -> None:
-    root = flat(tmp_path / "data")
-    write(root / "masks" / "0.png", 1)
-    with pytest.raises(UserError, match=r"images and sub-folders of images \(masks\): name the folder"):
-        folder_data(root).prepare()
-
-
-def test_two_files_of_one_stem_in_a_folder_are_refused(tmp_path: Path) -> None:
-    root = with_masks(tmp_path / "data")
-    options: dict[str, Any] = {"images": "images", "mask_folders": {"cavity": "masks"}}
-    write(root / "masks" / "4.dcm.tif", np.zeros((12, 12), np.uint8))
-    with pytest.raises(UserError, match=r"two masks of one name, .*4\.dcm\.png and 4\.dcm\.tif: remove or rename one"):
-        folder_data(root, **options).prepare()
-    write(root / "images" / "3.dcm.tif", 50)
-    with pytest.raises(UserError, match=r"two images of one name, .*3\.dcm\.jpg and 3\.dcm\.tif: remove or rename one"):
-        folder_data(root, images="images").prepare()
-    for label in ("a", "b"):  # in two folders they are two pictures
-        write(root / "classes" / label / "0.png", 1)
-    assert len(list_samples(root, "classes", {}, None, None)) == 2
-
-
-BAD = {"empty.png": b"", "text.png": b"no image", "cut.jpg": None}
-
-
-def with_bad_file(root: Path, name: str) -> Path:
-    flat(root)
-    if BAD[name] is None:
-        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        (root / name).write_bytes(write(root / name, noise).read_bytes()[:-1500])
-    else:
-        (root / name).write_bytes(BAD[name] or b"")
-    return root
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_fails_by_default_and_leaves_nothing(tmp_path: Path, name: str) -> None:
-    root = with_bad_file(tmp_path / "data", name)
-    with pytest.raises(UserError, match=rf"cannot read .*{name}: .*data\.on_error=skip leaves it out") as error:
-        folder_data(root).prepare()
-    assert "\n" not in str(error.value)
-    assert_nothing_written(root)
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_skip_goes_on_and_counts_bad_files(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
-    root = with_bad_file(tmp_path / "data", name)
-    data = folder_data(root, on_error="skip")
-    assert sorted(everything(data)["image"][:, 0, 0, 0].tolist()) == [10 * n for n in range(10)]
-    assert sum(map(len, data.splits.values())) == 10
-    assert data.description.channels == 1
-    assert list(data.split("train").store.meta["skipped"]) == [name]
-    assert "1 of 11 images left out, the first: cannot read" in caplog.text
-    with pytest.raises(UserError, match="cannot read"):  # the store with a gap is not taken for the whole
-        folder_data(root).prepare()
-
-
-def test_all_files_bad_is_an_error_also_with_skip(tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    root.mkdir()
-    for number in range(3):
-        (root / f"{number}.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"none of the 3 images can be used, the first because: cannot read .*0\.png"):
-        folder_data(root, on_error="skip").prepare()
-    assert_nothing_written(root)
-
-
-def test_an_image_without_its_mask_is_named_with_the_count(tmp_path: Path) -> None:
-    root = with_masks(tmp_path / "data")
-    for number in (3, 7):
-        (root / "masks" / f"{number}.dcm.png").unlink()
-    options: dict[str, Any] = {"images": "images", "mask_folders": {"cavity": "masks"}}
-    with pytest.raises(UserError, match=r"images/3\.dcm\.jpg has no mask in the folder 'masks' \(2 of 10 .*skip"):
-        folder_data(root, **options).prepare()
-    assert_nothing_written(root)
-    data = folder_data(root, on_error="skip", resolution=12, **options)
-    assert everything(data)["mask"][:, 0, :, 0].sum(axis=1).tolist() == [1, 2, 3, 5, 6, 7, 9, 10]
-    assert len(data.split("train").store.meta["skipped"]) == 2
-
-
-def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
-    root = with_masks(tmp_path / "data")
-    write(root / "masks" / "4.dcm.png", np.zeros((10, 12), np.uint8))
-    options: dict[str, Any] = {"images": "images", "mask_folders": {"cavity": "masks"}}
-    with pytest.raises(
-        UserError, match=r"mask .*4\.dcm\.png is of 12x10 pixels, its image .*4\.dcm\.jpg of 12x12; .*skip"
-    ):
-        folder_data(root, **options).prepare()
-    assert_nothing_written(root)
-    assert len(everything(folder_data(root, on_error="skip", **options))["mask"]) == 9
-
-
-def test_dicom_without_pydicom_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flat(tmp_path / "data")
-    (tmp_path / "data" / "scan.dcm").write_bytes(b"x")
-    monkeypatch.setattr(decode, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"scan\.dcm .*need pydicom: pip install"):
-        folder_data(tmp_path / "data", on_error="skip").prepare()
-
-
-@pytest.mark.parametrize("option", [{"fit": "stretch"}, {"on_error": "stop"}, {"split_by": "x"}, {"channels": 2}])
-def test_an_option_that_does_not_exist_names_those_that_do(tmp_path: Path, option: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=f"data.{next(iter(option))}=.* must be one of"):
-        folder_data(tmp_path, **option)
 
 
 def test_the_configuration_builds_it(tmp_path: Path) -> None:
