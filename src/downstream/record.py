@@ -9,7 +9,8 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from src.downstream.analysis import Study, fraction_text
+from src.downstream.analysis import Study
+from src.downstream.results import fraction_text
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 
 REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, MIXED = "real", "synthetic", "synthetic_then_real", "mixed"
+UNAUGMENTED = "real_unaugmented"
 REGIMES = (REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, MIXED)
 
 
@@ -22,7 +23,7 @@ class Arm:
     @property
     def label(self) -> str:
         """As tables and figures name it: "mixed 1:2 · enhanced"."""
-        regime = self.regime.replace("_", " ")
+        regime = "real, not augmented" if self.regime == UNAUGMENTED else self.regime.replace("_", " ")
         if self.regime == MIXED:
             regime += f" {ratio_text(self.ratio)}"
         return regime if self.generator is None else f"{regime} · {self.generator}"
@@ -41,10 +42,22 @@ class JobResult:
     cases: dict[str, str]  # test image file → case (patient)
     run: str  # folder of the run
     command: str  # that repeats it
+    training_dice: float | None = None  # mean over real images it learned from; None where it saw none
 
     @property
     def arm(self) -> Arm:
         return Arm(self.regime, self.generator, self.ratio if self.regime == MIXED else 0.0)
+
+
+def fraction_text(fraction: float) -> str:
+    """ "25%", of the real training images."""
+    return f"{100 * fraction:.4g}%"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, three decimals: +0.012, −0.003, 0.000."""
+    text = f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+    return text[1:] if text[1:] == "0.000" else text
 
 
 def ratio_text(ratio: float) -> str:

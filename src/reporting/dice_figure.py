@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -11,16 +11,32 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from src.downstream.analysis import ArmSummary, fraction_text
-from src.reporting.figures import Theme, figure_png, plain_frame, run_style
+from src.downstream.analysis import ArmSummary
+from src.downstream.results import MIXED, REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, UNAUGMENTED, Arm, fraction_text
+from src.reporting.figures import DASHES, Style, Theme, figure_png, plain_frame
 
 # Inches, so that text is as large as the page's on a desktop and on a phone.
 WIDTH, WIDTH_NARROW, PANEL_HEIGHT = 11.5, 4.9, 3.9
 
 
-def ways(arms: Sequence[ArmSummary]) -> list[str]:
-    """The lines of the figure, in the order of their styles: the arms without their generators."""
+# Of Okabe and Ito's colour-blind-safe ones, a colour and a marker for each regime.
+COLOURS = {
+    REAL: "#0072B2", UNAUGMENTED: "#56B4E9", SYNTHETIC: "#E69F00", SYNTHETIC_THEN_REAL: "#D55E00", MIXED: "#CC79A7",
+}  # fmt: skip
+MARKERS = {REAL: "o", UNAUGMENTED: "o", SYNTHETIC: "s", SYNTHETIC_THEN_REAL: "^", MIXED: "D"}
+
+
+def ways(arms: Sequence[ArmSummary]) -> list[Arm]:
+    """The lines of the figure: the arms without their generators."""
     return list(dict.fromkeys(_way(arm) for arm in arms))
+
+
+def way_styles(arms: Sequence[ArmSummary]) -> dict[Arm, Style]:
+    """Of each line: the colour of its regime; mixtures of other ratios differ in their dashes."""
+    lines = ways(arms)
+    same = {line: [other for other in lines if other.regime == line.regime].index(line) for line in lines}
+    dashes = {line: DASHES[2] if line.regime == UNAUGMENTED else DASHES[same[line] % len(DASHES)] for line in lines}
+    return {line: Style(COLOURS[line.regime], dashes[line]) for line in lines}
 
 
 def dice_png(arms: Sequence[ArmSummary], theme: Theme, narrow: bool = False) -> bytes:
@@ -36,7 +52,7 @@ def dice_png(arms: Sequence[ArmSummary], theme: Theme, narrow: bool = False) -> 
     figure.subplots(down, across, sharey=True)
     fractions = sorted({arm.fraction for arm in arms})
     for axes, generator in zip_longest(figure.axes, generators):
-        _draw(axes, [arm for arm in arms if arm.arm.generator in (None, generator)], ways(arms))
+        _draw(axes, [arm for arm in arms if arm.arm.generator in (None, generator)], way_styles(arms))
         _dress(axes, fractions, theme)
         axes.set_title(generator or "", loc="left", fontsize=11, color=theme.text, pad=8)
     for axes in figure.axes[count:]:
@@ -46,23 +62,29 @@ def dice_png(arms: Sequence[ArmSummary], theme: Theme, narrow: bool = False) -> 
     return figure_png(figure, transparent=True)
 
 
-def _way(arm: ArmSummary) -> str:
-    return replace(arm.arm, generator=None).label
+def _way(arm: ArmSummary) -> Arm:
+    return replace(arm.arm, generator=None)
 
 
-def _draw(axes: Axes, arms: Sequence[ArmSummary], lines: Sequence[str]) -> None:
-    for index, line in enumerate(lines):
+def _draw(axes: Axes, arms: Sequence[ArmSummary], styles: Mapping[Arm, Style]) -> None:
+    for index, (line, style) in enumerate(styles.items()):
         points = sorted((arm for arm in arms if _way(arm) == line), key=lambda arm: arm.fraction)
         if not points:
             continue
-        style = run_style(index)
         low, high = zip(*(point.interval for point in points), strict=True)
         places = [point.fraction for point in points]
         if len(points) == 1:  # no band: a bar, beside those of the other lines
-            places = [places[0] * (1 + 0.03 * (index - (len(lines) - 1) / 2))]
+            places = [places[0] * (1 + 0.03 * (index - (len(styles) - 1) / 2))]
             axes.vlines(places, low, high, linewidth=1.4, color=style.colour)
         axes.fill_between(places, low, high, color=style.colour, alpha=0.09, linewidth=0)
-        axes.plot(places, [point.mean for point in points], marker="o", markersize=4.5, linewidth=1.6, **style.line)
+        axes.plot(
+            places,
+            [point.mean for point in points],
+            marker=MARKERS[line.regime],
+            markersize=4.5,
+            linewidth=1.6,
+            **style.line,
+        )
 
 
 def _dress(axes: Axes, fractions: Sequence[float], theme: Theme) -> None:

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from src.atomic import write_atomically
-from src.downstream.analysis import ArmSummary, Study, fraction_text
-from src.downstream.claims import CONTRADICTED, SUPPORTED, Claim, signed
-from src.downstream.comparisons import Comparison, Interval
+from src.downstream.analysis import ArmSummary, Study
+from src.downstream.claims import CONTRADICTED, SUPPORTED, Claim
+from src.downstream.comparisons import Comparison
+from src.downstream.results import fraction_text, signed
+from src.downstream.statistics import WHOLE, Interval
 from src.reporting import figures
-from src.reporting.dice_figure import dice_png, ways
+from src.reporting.dice_figure import dice_png, way_styles
 from src.reporting.page import data_url, embedded, legend_entry, render
 from src.reporting.runs import MISSING
 from src.reporting.tables import count, significant
@@ -76,7 +78,8 @@ class StudyPage:
     predictions: Sequence[Picture] = ()  # of U-Nets: best, median, worst
     passports: Mapping[str, str] = field(default_factory=dict)  # name → text
     commands: Sequence[str] = ()  # that repeat everything, in order
-    warnings: Sequence[str] = ()  # beside the study's own
+    cautions: Sequence[str] = ()  # of the data, that touch the verdict; beside the study's own
+    warnings: Sequence[str] = ()  # what else to know of the data and the generators
 
 
 def write_study(study_page: StudyPage, folder: Path) -> Path:
@@ -89,15 +92,19 @@ def write_study(study_page: StudyPage, folder: Path) -> Path:
         study=study,
         protocol=_protocol(study_page),
         figure=_figure(study.arms),
-        legend=[legend_entry(way, figures.run_style(i)) for i, way in enumerate(ways(study.arms))],
+        cautions=[*study.cautions, *study_page.cautions],
+        legend=[legend_entry(way.label, style) for way, style in way_styles(study.arms).items()],
         arms=_arm_table(study.arms),
-        comparisons=_comparison_tables(study.comparisons),
+        fitted=any(arm.training_dice is not None for arm in study.arms),
+        primary=[_comparison_row(one) for one in study.comparisons if one.corrected],
+        largest=next((fraction_text(one.fraction) for one in study.comparisons if one.corrected), ""),
+        descriptive=_descriptive_tables(study.comparisons),
         claims=[_claim_row(claim) for claim in study.claims],
         scores=_score_tables(study_page.generators),
         samples=_samples(study_page),
         copies=[shown for copy in study_page.copies if (shown := _copy(copy))],
         predictions=[(p.caption, source) for p in study_page.predictions if (source := _embedded(p.path))],
-        warnings=[*study.warnings, *study_page.warnings],
+        warnings=study_page.warnings,
         missing=MISSING,
     )
     path = folder / "study.html"
@@ -152,46 +159,49 @@ def _arm_table(arms: Sequence[ArmSummary]) -> dict[str, Any]:
     return {
         "fractions": [fraction_text(fraction) for fraction in fractions],
         "rows": [
-            (label, [(f"{arm.mean:.3f}", _range(arm.interval), arm.seeds) if arm else None for arm in cells])
+            (label, [(f"{arm.mean:.3f}", _range(arm.interval), _fit(arm)) if arm else None for arm in cells])
             for label, cells in rows
         ],
     }
 
 
-def _range(interval: Interval | None) -> str:
-    return MISSING if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}".replace("-", "\N{MINUS SIGN}")
+def _range(interval: Interval) -> str:
+    """Nothing where Dice did not vary, so that its interval is all that Dice can be."""
+    return MISSING if interval == (0, 1) else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _fit(arm: ArmSummary) -> str:
+    return "" if arm.training_dice is None else f"training {arm.training_dice:.3f}"
 
 
 def _signed_range(interval: Interval | None) -> str:
-    return MISSING if interval is None else f"{signed(interval[0])} to {signed(interval[1])}"
+    return MISSING if interval in (None, WHOLE) else f"{signed(interval[0])} to {signed(interval[1])}"
 
 
 def _p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _comparison_tables(comparisons: Sequence[Comparison]) -> list[tuple[str, list[dict[str, Any]]]]:
+def _descriptive_tables(comparisons: Sequence[Comparison]) -> list[tuple[str, list[dict[str, Any]]]]:
     """One table for each share of the real images, the largest first."""
-    fractions = sorted({comparison.fraction for comparison in comparisons}, reverse=True)
+    rest = [comparison for comparison in comparisons if not comparison.corrected]
+    fractions = sorted({comparison.fraction for comparison in rest}, reverse=True)
     return [
-        (fraction_text(fraction), [_comparison_row(one) for one in comparisons if one.fraction == fraction])
+        (fraction_text(fraction), [_comparison_row(one) for one in rest if one.fraction == fraction])
         for fraction in fractions
     ]
 
 
 def _comparison_row(comparison: Comparison) -> dict[str, Any]:
+    corrected = comparison.corrected
+    numbers = [signed(comparison.difference), _signed_range(comparison.interval)]
+    if corrected:
+        numbers += [_signed_range(corrected.interval), _p_text(corrected.p)]
     return {
         "arm": comparison.arm.label,
         "baseline": comparison.baseline.label,
-        "numbers": [
-            signed(comparison.difference),
-            _signed_range(comparison.interval),
-            _signed_range(comparison.corrected_interval),
-            _p_text(comparison.corrected_p),
-            f"{comparison.family}",
-            f"{comparison.seeds}",
-        ],
-        "differs": comparison.corrected_p < 0.05,
+        "numbers": [*numbers, f"{comparison.seeds}"],
+        "differs": corrected is not None and corrected.p < 0.05,
     }
 
 
