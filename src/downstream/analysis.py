@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Study:
 
     verdict: str
     cautions: tuple[str, ...]  # that touch the verdict
-    power: Power | None  # what a study of this size can find; None where seeds or arms are too few to tell
+    power: Power | None  # what a study of this size can find; None without a primary question, or a spread
     arms: tuple[ArmSummary, ...]
     comparisons: tuple[Comparison, ...]
     claims: tuple[Claim, ...]
@@ -103,4 +103,5 @@ def _power(table: Table, comparisons: Sequence[Comparison]) -> Power | None:
     stacked = table.stack(table.question(fraction), fraction)
     assert stacked is not None  # they were compared
     means = np.stack([case_means(arm, table.cases) for arm in stacked])
-    return power_of(measured_spread(means), "measured", len(primary), seeds, cases)
+    spread = measured_spread(means)
+    return power_of(spread, "measured", len(primary), seeds, cases) if max(astuple(spread)) > 0 else None

@@ -9,22 +9,25 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
 
 from src.data.base import ImageData
 from src.data.folder import FolderData
 from src.data.mix import read_synthetic
 from src.data.provenance import join_splits
+from src.data.store import CHUNK, Split
 from src.downstream.analysis import Study
 from src.downstream.case_report import PICTURE, TABLE, read_case_table
 from src.downstream.judging import Scored
 from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
+from src.downstream.segmentation import image_dice
 from src.errors import UserError
 from src.pixels import to_unit_range
 from src.release.copies import Originals, describe
 from src.release.export import to_pixels
-from src.reporting.study import Copy, Generator, Picture, Split, StudyPage
+from src.reporting.study import Copy, Generator, Picture, SplitSize, StudyPage
 from src.run_folder import RunFolder
 from src.scoring.passport import Passport
 from src.training.restore import TrainedRun
@@ -65,6 +68,15 @@ def collect(jobs: Sequence[UnetJob], folder: Path) -> list[JobResult]:
     return results
 
 
+def marked_everything(split: Split) -> dict[str, float]:
+    """By file: the Dice coefficient of marking every pixel, mean over masks; a U-Net that learned nothing has it."""
+    dice = []
+    for start in range(0, len(split), CHUNK):
+        mask = split.gather(np.arange(start, min(start + CHUNK, len(split))))["mask"]
+        dice += image_dice(torch.ones_like(mask), mask).mean(1).tolist()
+    return dict(zip(split.files(), dice, strict=True))
+
+
 def of_largest_share(made: Mapping[tuple[str, float], T]) -> dict[str, T]:
     """By name of the generator: what was made on the largest share of the training cases."""
     return {name: made[name, share] for name, share in sorted(made)}
@@ -83,7 +95,7 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, cache: str, co
         study=study,
         data=f"{first.settings['data']['name']}, {first.module.schedule.resolution} px",
         splits=[
-            Split(name, len(split), len(set(split.cases_or_files()))) for name, split in runs.data.splits.items()
+            SplitSize(name, len(split), len(set(split.cases_or_files()))) for name, split in runs.data.splits.items()
         ],
         steps=_steps(runs),
         generators=[

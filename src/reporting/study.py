@@ -32,7 +32,7 @@ SCORE_NAMES = {
 STATE_CLASSES = {SUPPORTED: "good", CONTRADICTED: "alert"}
 
 
-class Split(NamedTuple):
+class SplitSize(NamedTuple):
     """How much of the data one split holds."""
 
     name: str
@@ -69,7 +69,7 @@ class StudyPage:
 
     study: Study
     data: str  # name of the data set
-    splits: Sequence[Split]
+    splits: Sequence[SplitSize]
     steps: int  # optimisation steps of every U-Net
     generators: Sequence[Generator] = ()
     real_overlay: Path | None = None

@@ -13,14 +13,15 @@ from PIL import Image
 from src.downstream.analysis import analyse
 from src.downstream.results import JobResult
 from src.reporting import figures
-from src.reporting.study import Copy, Generator, Picture, Split, StudyPage, write_study
+from src.reporting.dice_figure import way_styles
+from src.reporting.study import Copy, Generator, Picture, SplitSize, StudyPage, write_study
 
 OPTIONAL = ("The generators", "Are they copies?", "What the U-Net draws", "Passports", "Commands", "Warnings")
 FILES = {f"{case}-{image}.png": str(case) for case in range(9) for image in range(3)}
-ARMS: dict[tuple[str, str | None, float], float] = {("real", None, 0.0): 0.0}
+ARMS: dict[tuple[str, str | None, float], float] = {("real", None, 0.0): 0.0, ("real_unaugmented", None, 0.0): -0.06}
 for number, generator in enumerate(["pggan", "enhanced"]):
     ARMS[("synthetic", generator, 0.0)] = -0.1 + 0.02 * number
-    ARMS[("synthetic_then_real", generator, 0.0)] = 0.015 + 0.02 * number
+    ARMS[("synthetic_then_real", generator, 0.0)] = 0.025 + 0.02 * number
     ARMS |= {("mixed", generator, ratio): 0.01 * ratio + 0.01 * number for ratio in (0.5, 1.0)}
 
 
@@ -32,13 +33,13 @@ def made_up_results():
             for seed in range(3):
                 dice = hard + 0.05 * np.log(fraction) + effect + random.normal(0, 0.004) + random.normal(0, 0.02, 27)
                 values = dict(zip(FILES, dice.clip(0, 1).tolist(), strict=True))
-                yield JobResult(regime, generator, ratio, fraction, seed, values, FILES, f"run{seed}", "python")
+                yield JobResult(regime, generator, ratio, fraction, seed, values, FILES, f"run{seed}", "python", 0.9)
 
 
 @pytest.fixture(scope="module")
 def bare():
     """A page of what every study has."""
-    splits = [Split("train", 3200, 40), Split("validation", 400, 5), Split("test", 27, 9)]
+    splits = [SplitSize("train", 3200, 40), SplitSize("validation", 400, 5), SplitSize("test", 27, 9)]
     return StudyPage(analyse(list(made_up_results())), "phantom 64 px", splits, steps=2000)
 
 
@@ -106,12 +107,40 @@ def test_every_arm_comparison_and_claim_is_shown(full, tmp_path):
     page = html.unescape(text_of(full, tmp_path / "out"))
     for arm in full.study.arms:
         assert f"{arm.mean:.3f}<small>{arm.interval[0]:.3f} to {arm.interval[1]:.3f}</small>" in page
+        assert f"<small>training {arm.training_dice:.3f}</small>" in page
     for comparison in full.study.comparisons:
         assert f"<td>{comparison.baseline.label}</td>" in page
-    assert [page.count(f">{state}<") for state in ("supported", "open", "not tested")] == [
-        sum(claim.state == state for claim in full.study.claims) for state in ("supported", "open", "not tested")
-    ]
-    assert "no result yet for seed 2" in page
+    assert {claim.state for claim in full.study.claims} == {"supported", "one training each: cannot tell"}
+    assert all(page.count(f">{claim.state}<") for claim in full.study.claims)
+
+
+def test_what_touches_the_verdict_stands_under_it_and_the_rest_below(full, tmp_path):
+    page = html.unescape(text_of(replace(full, cautions=["The test split holds copies."]), tmp_path / "out"))
+    header, body = page.split("</header>")
+    assert "no result yet for seed 2" in header and "The test split holds copies." in header
+    assert full.study.power.text() in header and full.warnings[0] in body
+
+
+def test_only_the_rows_of_the_question_are_corrected_and_bold(full, tmp_path):
+    page = html.unescape(text_of(full, tmp_path / "out"))
+    question, described = page.split("The question of this page")[1].split(">descriptive<", 1)
+    corrected = [comparison for comparison in full.study.comparisons if comparison.corrected]
+    assert question.count("<tr><th") == 1 + len(corrected) == 9
+    bold = sum(comparison.corrected.p < 0.05 for comparison in corrected)
+    assert bold and question.count('differs"') == 5 * bold and "differs" not in described.split("</section>")[0]
+    assert ">real, not augmented<" in described
+
+
+def test_every_regime_has_a_colour_and_a_marker_of_its_own(bare):
+    styles = way_styles(bare.study.arms)
+    assert len({style.colour for style in styles.values()}) == len({way.regime for way in styles}) == 5
+    assert len(set(styles.values())) == len(styles)
+
+
+def test_where_nothing_varied_no_interval_is_shown(bare, tmp_path):
+    zero = [replace(result, dice=dict.fromkeys(FILES, 0.0)) for result in made_up_results()]
+    page = text_of(replace(bare, study=analyse(zero)), tmp_path)
+    assert "0.000 to" not in page and "What a study of this size can find" not in page
 
 
 def test_scores_computed_differently_get_tables_of_their_own(full, tmp_path):
