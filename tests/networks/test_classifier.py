@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 
 from src.errors import UserError
 from src.networks.classifier import ResidualClassifier, TimmClassifier
-from src.networks.unet import unet
+from src.networks.unet import drop_unused, unet
 
 
 @pytest.mark.parametrize("network", [ResidualClassifier(1, 5, width=4), TimmClassifier(1, 5, "resnet18")])
@@ -42,3 +45,28 @@ def test_a_unet_sees_no_difference_in_brightness_and_contrast_unless_told_to():
     with torch.no_grad():
         assert torch.allclose(same(images), same(0.2 + 0.5 * images), atol=1e-2)
         assert not torch.allclose(seen(images), seen(0.2 + 0.5 * images), atol=1e-2)
+
+
+def count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("depth", "dropped"), [(3, 2_099_712 + 8_393_728), (4, 8_393_728), (5, 0)])
+def test_a_unet_holds_no_stage_that_it_does_not_use(depth, dropped):
+    """The last two stages of a ResNet-18 have 2,099,712 and 8,393,728 parameters (He et al., 2016)."""
+    widths = [16 * 2**i for i in reversed(range(depth))]
+    whole = smp.Unet("resnet18", depth, None, decoder_channels=widths, in_channels=1, classes=2)
+    network = unet(1, 2, (32, 32), "resnet18", depth, 16)
+    assert count(network) == count(whole) - dropped
+    network(torch.randn(2, 1, 32, 32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_what_is_dropped_changes_no_bit_of_the_output():
+    options = {"encoder_depth": 3, "decoder_channels": [16, 8, 4], "in_channels": 1, "encoder_weights": None}
+    whole = smp.Unet("resnet18", **options)
+    lean = copy.deepcopy(whole)
+    drop_unused(lean, torch.zeros(1, 1, 32, 32))
+    image = torch.randn(2, 1, 32, 32)
+    assert lean.training and torch.equal(whole(image), lean(image))
+    assert len(lean.state_dict()) < len(whole.state_dict())
