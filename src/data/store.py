@@ -96,6 +96,10 @@ class Split:
         cases = None if self.cases is None else [self.cases[i] for i in positions]
         return Split(self.store, self.rows[positions], cases)
 
+    def draw(self, count: int) -> Split:
+        """``count`` of the images, or all where there are fewer; always the same, a smaller draw part of a larger."""
+        return self.take(np.sort(np.random.default_rng(0).permutation(len(self))[:count]))
+
     def at(self, resolution: int) -> Split:
         """This split with images of ``resolution`` px on their longer side, averaged down from the stored ones.
 

@@ -73,22 +73,17 @@ class RealOrGenerated(ImageData):
             raise UserError(f"data.generated={self.generated} has {len(made)} images, too few: generate {wanted}")
         splits, start = {}, 0
         for name, split in real.items():
-            splits[name] = _labelled(_draw(split, counts[name]), made.take(np.arange(start, start + counts[name])))
+            splits[name] = _labelled(split.draw(counts[name]), made.take(np.arange(start, start + counts[name])))
             start += counts[name]
         for name, folder in self.others.items():
             other = self._read(folder)
             count = min(len(other), counts["test"])
-            splits[f"test_{name}"] = _labelled(_draw(real["test"], count), other.take(np.arange(count)))
+            splits[f"test_{name}"] = _labelled(real["test"].draw(count), other.take(np.arange(count)))
         self._splits = splits
 
     def _read(self, folder: str) -> Split:
         real = self.real.description
         return read_synthetic(folder, Description(real.channels, real.resolution, (), (), real.aspect), self.cache)
-
-
-def _draw(split: Split, count: int) -> Split:
-    """``count`` images of ``split``, always the same: a smaller draw is part of a larger one."""
-    return split.take(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
 
 
 def _labelled(real: Split, generated: Split) -> Split:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from src.data.base import ImageData
+from src.data.mix import real_images
 from src.errors import UserError
 
 
@@ -33,28 +34,42 @@ class Scorer(Protocol):
 
 
 class HeldOut:
-    """Scores of a supervised model: ``val_…`` while it learns, where there are such images, ``test_…`` at the end."""
+    """Scores of a supervised model: ``val_…`` while it learns, where there are such images; at the end also ``test_…``,
+    and beside them ``train_…``, how well it fits the real images that it learned from, where there are such.
+
+    Args:
+        train: real training images scored, at most, always the same of them, without augmentation; 0 for none.
+        real_fraction: share of the training cases that is learned from.
+        seed: of the choice of cases.
+    """
 
     identity = "held out"
 
-    def __init__(self, data: ImageData) -> None:
-        self.splits = data.splits
+    def __init__(self, data: ImageData, train: int, real_fraction: float, seed: int) -> None:
+        learned = real_images(data, real_fraction, seed).draw(train)
+        rest = {name: split for name, split in data.splits.items() if name != "train"}
+        self.splits = rest | ({"train": learned} if len(learned) else {})
 
     def names(self, module: Any) -> tuple[list[str], list[str]]:
-        val, tests = (
-            [f"{split}_{score}" for split in self.splits if split.startswith(start) for score in module.task.scores]
-            for start in ("val", "test")
+        val, final = (
+            [f"{split}_{score}" for split in splits for score in module.task.scores]
+            for splits in (self._named("val"), [*self._named("val"), *self._at_the_end()])
         )
-        return val, val + tests
+        return val, final
 
     def during(self, module: Any) -> dict[str, float]:
         return self._evaluate(module, "val")
 
     def final(self, module: Any, folder: Path) -> dict[str, float]:
-        tests = [name for name in self.splits if name.startswith("test")]
         return self._evaluate(module, "val") | {
-            key: value for name in tests for key, value in self._evaluate(module, name, folder).items()
+            key: value for name in self._at_the_end() for key, value in self._evaluate(module, name, folder).items()
         }
+
+    def _at_the_end(self) -> list[str]:
+        return [*self._named("test"), *self._named("train")]
+
+    def _named(self, start: str) -> list[str]:
+        return [name for name in self.splits if name.startswith(start)]
 
     def _evaluate(self, module: Any, name: str, folder: Path | None = None) -> dict[str, float]:
         if name not in self.splits:

@@ -7,10 +7,18 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 
+from src.data.mix import real_images
+from src.downstream.segmentation import image_dice
+from src.pixels import to_unit_range
+from src.training.build import build_module
+from src.training.restore import load_data, load_run
 from src.training.schedule import CosineSchedule
+from src.training.scoring import HeldOut
 from tests.conftest import SMALL
 from tests.test_train import assert_same_state
 
@@ -102,3 +110,30 @@ def test_the_learning_rate_rises_linearly_then_falls_along_a_cosine_to_nothing()
     assert rates[0] == pytest.approx(0.025) and rates[9] == pytest.approx(0.475)
     assert max(rates) == pytest.approx(1.0, abs=0.01) and rates.index(max(rates)) in (19, 20)
     assert rates[60] == pytest.approx(0.5, abs=0.02) and rates[-1] < 0.001
+
+
+def test_a_unet_reports_how_well_it_fits_the_real_images_that_it_learned_from(run_train):
+    arguments = (*UNET, "training.real_fraction=0.25", "training.seed=3", "scores.scorer.train=5")
+    assert run_train(*arguments, "name=a").status == 0
+    with open("outputs/a/train_cases.csv") as file:
+        rows = {row["file"]: float(row["lung"]) for row in csv.DictReader(file)}
+    assert sum(rows.values()) / 5 == pytest.approx(final("a")["train_dice_lung"], abs=1e-5)
+
+    run = load_run(Path("outputs/a"))
+    data = load_data(run)
+    data.prepare()
+    split = real_images(data, 0.25, 3)
+    batch = split.gather(np.array([split.files().index(file) for file in rows]))
+    with torch.no_grad():
+        dice = image_dice(run.module.evaluated(to_unit_range(batch["image"])) > 0, batch["mask"])
+    assert dice[:, 0].tolist() == pytest.approx(list(rows.values()), abs=1e-5) and len(rows) == 5
+
+
+def test_the_fit_of_a_model_that_saw_no_real_image_is_not_known(compose):
+    cfg = compose("model=unet", *SMALL)
+    data = instantiate(cfg.data)
+    data.prepare()
+    module = build_module(compose("model=unet", *SMALL, "data.channels=1"))
+    for fraction, known in ((0.0, False), (0.1, True)):
+        _, names = HeldOut(data, 400, fraction, 0).names(module)
+        assert any(name.startswith("train_") for name in names) == known and "test_dice" in names
