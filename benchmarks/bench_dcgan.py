@@ -120,7 +120,7 @@ def project(split: Split, batch_size: int, cfg: DictConfig) -> float:
         module.schedule = schedule(batch_size)
         recorder = Recorder(folder, LOG_EVERY * batch_size, 10**9, DivergenceMonitor(10**9))
         progress = ProgressReport(10**9, LOG_EVERY * batch_size, recorder, live=False)
-        trainer = build_trainer(cfg.trainer, [recorder, progress, watch], [])
+        trainer = build_trainer(cfg.trainer, [recorder, progress, watch])
         total = (WARM_UP + STEPS[batch_size]) * batch_size
         trainer.fit(module, BatchStream(split, schedule(batch_size), total, 0, module.clock))
         return STEPS[batch_size] * batch_size / (watch.ended - watch.started)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hydra
@@ -18,10 +19,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from src import failures as notes
 from src import overrides, processes
-from src.errors import UserError, one_line
+from src.errors import Stopped, UserError, of_the_system, one_line
 from src.resolvers import run_name
-from src.run_folder import FolderTaken, RunFolder
+from src.run_folder import LOG, FolderTaken, RunFolder, place
 from src.training.scoring import objective_of
 
 INTERRUPTED = 130  # exit status after Ctrl-C
@@ -30,7 +32,11 @@ Task = Callable[[DictConfig, RunFolder], float | None]
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped the run; everything is saved."""
+    """The user stopped the run, which has said so."""
+
+
+class JobFailed(Exception):
+    """A job in processes of its own has failed for the reason that this says."""
 
 
 def launch(
@@ -44,7 +50,6 @@ def launch(
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of being printed there
     failures: dict[str, str] = {}
-    started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         sweep_folder = _prepare_arguments(config_name, paths)
 
@@ -54,16 +59,21 @@ def launch(
         hydra.main(version_base="1.3", config_path=str(overrides.CONF), config_name=config_name)(job)()
     except Interrupted:
         raise SystemExit(INTERRUPTED) from None
+    except KeyboardInterrupt:
+        print("stopped: nothing has begun; repeat the command", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
     except (UserError, HydraException, OmegaConfBaseException) as problem:
         print(f"error: {one_line(problem)}", file=sys.stderr)
         raise SystemExit(2) from None
-    except Exception:
-        if not failures:  # a sweeper to which every job owed its objective ends in an error of its own
+    except Exception as problem:
+        if not failures and not (line := of_the_system(problem)):
             raise
+        if not failures:  # else a sweeper to which every job owed its objective ends in an error of its own
+            print(f"error: {line}", file=sys.stderr)
+            raise SystemExit(2) from None
     if sweep_folder is not None:
-        failures = {**_failed_since(started, sweep_folder), **failures}
-        if after_sweep is not None:
-            after_sweep(sweep_folder)
+        failures |= _failed_elsewhere(sweep_folder)
+        _finish_sweep(after_sweep, sweep_folder, failures)
     for folder, reason in failures.items() if not processes.is_child() else ():  # its parent reports
         print(f"error: {reason}" if sweep_folder is None else f"failed: {folder}: {reason}", file=sys.stderr)
     if failures:
@@ -91,6 +101,11 @@ def run_command(
     except (UserError, HydraException, OmegaConfBaseException) as problem:
         print(f"error: {one_line(problem)}", file=sys.stderr)
         return 2
+    except Exception as problem:
+        if not (line := of_the_system(problem)):
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"stopped: the same command {'goes on from here' if goes_on else 'starts anew'}", file=sys.stderr)
         return INTERRUPTED
@@ -102,50 +117,108 @@ def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | No
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir), writable=processes.rank() == 0)
     if not folder.writable:
         logging.disable(logging.WARNING)  # one voice is enough
+    with contextlib.suppress(OSError):
+        notes.forget(folder.path)
     try:
-        folder.lock()
-        if cfg.force:
-            folder.clear()
-        if cfg.trainer.devices > 1 and not processes.is_child():
-            return _run_in_processes(cfg, folder, failures)
-        return task(cfg, folder)
-    except FolderTaken as problem:
+        if not cfg.dry_run:
+            folder.lock()
+        with log_to(folder):
+            if cfg.trainer.devices > 1 and not processes.is_child():
+                return _run_in_processes(cfg, folder, failures)
+            return task(cfg, folder)
+    except (FolderTaken, JobFailed) as problem:
         reason = str(problem)
+    except Interrupted:
+        raise
+    except (KeyboardInterrupt, Stopped):
+        if folder.begun:
+            with contextlib.suppress(OSError):
+                folder.write_status("interrupted", "stopped by the user at once")
+        last = "it goes on from the last checkpoint" if folder.begun else "nothing has begun"
+        if folder.writable:
+            print(f"stopped: {folder.name}: {last}; repeat the command", file=sys.stderr)
+        raise Interrupted from None
     except Exception as problem:
         reason = one_line(problem)
-        folder.write_status("failed", reason)
-        _log_to_file(folder, problem)
+        with contextlib.suppress(OSError):
+            folder.fail(reason)
+            _log_to_file(folder, problem)
     finally:
-        folder.unlock()
-        folder.remove_if_unused(keep_log=not cfg.dry_run)
+        folder.leave(keep_log=not cfg.dry_run)
+        gc.collect()  # a training is full of cycles, and the next job of a sweep needs its memory and files
     failures[folder.name] = reason
+    if folder.writable and (processes.is_child() or HydraConfig.get().mode == RunMode.MULTIRUN):
+        with contextlib.suppress(OSError):
+            notes.note(folder.path, reason)
     return None
 
 
 def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, str]) -> float | None:
-    folder.unlock()  # the first of the processes holds it from here on
-    status = processes.run_on_devices(cfg.trainer.devices, HydraConfig.get().overrides.task, folder.path)
-    if status in (INTERRUPTED, -signal.SIGTERM):
-        raise Interrupted
-    if status:
-        reason = folder.status().get("reason") or f"one of its processes ended with exit status {status}"
-        failures[folder.name] = reason
-        return None
-    return None if cfg.dry_run else objective_of(folder.final(), cfg.objective)
+    overrides = HydraConfig.get().overrides.task
+    status = processes.run_on_devices(cfg.trainer.devices, overrides, folder.path, folder.lock_descriptor)
+    if not status:
+        return None if cfg.dry_run else objective_of(folder.final(), cfg.objective)
+    stopped = status in (INTERRUPTED, -signal.SIGTERM)
+    reason = notes.reason_of(folder.path) or f"one of its processes ended with exit status {status}"
+    if folder.held and folder.status().get("state") == "running":  # they had no time to say how they ended
+        folder.write_status(*(("interrupted", "stopped by the user") if stopped else ("failed", reason)))
+    notes.forget(folder.path)
+    raise Interrupted if stopped else JobFailed(reason)
 
 
-def _failed_since(started: str, sweep_folder: Path) -> dict[str, str]:
+def _failed_elsewhere(sweep_folder: Path) -> dict[str, str]:
     """Failed jobs by folder, also of launchers that run them in other processes."""
-    folders = [RunFolder(path.parent) for path in sorted(sweep_folder.glob("*/status.json"))]
-    statuses = {folder.name: folder.status() for folder in folders}
-    return {name: s["reason"] for name, s in statuses.items() if s["state"] == "failed" and s["updated"] >= started}
+    found = notes.all_below(sweep_folder)
+    for run in found:
+        notes.forget(run)
+    return {RunFolder(run).name: reason for run, reason in found.items()}
+
+
+def _finish_sweep(after_sweep: Callable[[Path], None] | None, folder: Path, failures: dict[str, str]) -> None:
+    try:
+        if after_sweep is not None:
+            after_sweep(folder)
+    except OSError as problem:
+        failures[str(folder)] = one_line(problem)
+
+
+class _Log(logging.FileHandler):
+    """A log that a full disk cannot make a second problem of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+@contextlib.contextmanager
+def log_to(folder: RunFolder) -> Iterator[None]:
+    """Keep what is logged in the folder too, where this process holds it."""
+    if not folder.held:
+        yield
+        return
+    handler = _Log(folder.path / LOG, delay=True)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 def _log_to_file(folder: RunFolder, problem: BaseException) -> None:
+    if not folder.held:
+        return
     record = logging.LogRecord(
         "error", logging.ERROR, "", 0, "traceback", None, (type(problem), problem, problem.__traceback__)
     )
-    with open(folder.path / "run.log", "a") as file:
+    with open(folder.path / LOG, "a") as file:
         file.write(logging.Formatter("%(asctime)s %(message)s").format(record) + "\n")
 
 
@@ -158,11 +231,12 @@ def _prepare_arguments(config_name: str, paths: Sequence[str]) -> Path | None:
     if args.help or args.hydra_help or args.info or args.cfg or args.config_dir or args.config_path:
         return None
     cfg = overrides.check(config_name, args.overrides, args.multirun)
+    place(cfg.paths.outputs, run_name(cfg.name, ()))
     if not (args.multirun or cfg.hydra.mode == RunMode.MULTIRUN):
         return None
     if any(o.startswith("hydra.sweep.dir=") for o in args.overrides):
         return Path(cfg.hydra.sweep.dir)
-    folder = Path(cfg.paths.outputs) / run_name(cfg.name, [o for o in args.overrides if not o.startswith("hydra.")])
+    folder = place(cfg.paths.outputs, run_name(cfg.name, [o for o in args.overrides if not o.startswith("hydra.")]))
     # Every job composes its own configuration, so the sweep's folder has to be said once for all of them.
     sys.argv.append(f"hydra.sweep.dir='{folder}'")
     return folder

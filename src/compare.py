@@ -23,7 +23,9 @@ def compare(paths: Sequence[Path], out: Path | None = None) -> Path:
     try:
         return write_comparison(runs, folder)
     except OSError as error:
-        raise UserError(f"the page cannot be written to {folder} ({error.strerror}): give another --out") from error
+        raise UserError(
+            f"the page cannot be written to {folder} ({error.strerror or error}): give another --out"
+        ) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped: no page was written; repeat the command", file=sys.stderr)
+        return 130
     print(f"comparison: {page}")
     return 0
 

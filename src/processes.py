@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.locks import INHERITED
+
 RANK = "LOCAL_RANK"  # set in the environment of every process of a distributed job, and nowhere else
 
 
@@ -23,13 +25,13 @@ def is_child() -> bool:
     return RANK in os.environ
 
 
-def run_on_devices(devices: int, overrides: Sequence[str], folder: Path) -> int:
+def run_on_devices(devices: int, overrides: Sequence[str], folder: Path, lock: int | None) -> int:
     """Run a training in ``devices`` processes; returns 0, or the exit status of the first that failed.
 
-    SIGINT and SIGTERM stop them all, -SIGTERM is returned where training had not begun.
+    SIGINT, SIGTERM and SIGHUP stop them all, -SIGTERM is returned where training had not begun.
 
     Every job of a sweep gets processes of its own, so that nothing of a job is left for the next. ``folder`` is the
-    job's run folder.
+    job's run folder, and ``lock`` the descriptor under which this process holds it: they hold it together.
     """
     job = [*overrides, f"hydra.run.dir='{folder}'", "hydra.mode=RUN"]
     command = [sys.executable, "-m", "src.train", *job]
@@ -41,17 +43,23 @@ def run_on_devices(devices: int, overrides: Sequence[str], folder: Path) -> int:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices))),
     }
     processes: list[subprocess.Popen] = []
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends this process ends the others
+    # What ends this process ends the others; who started it with nohup wants no end.
+    ending = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ending}
+    held = () if lock is None else (lock,)
+    environment |= {INHERITED: str(lock)} if held else {}
     try:
         for number in range(devices):
-            processes.append(subprocess.Popen(command, env={**os.environ, **environment, RANK: str(number)}))
+            own = {**os.environ, **environment, RANK: str(number)}
+            processes.append(subprocess.Popen(command, env=own, pass_fds=held))
         return _wait(processes)
     except KeyboardInterrupt:
         for process in processes:
             process.terminate()  # a terminal has told them already, a scheduler perhaps this process alone
         return processes[0].wait() if processes else -signal.SIGTERM  # the first is the one that saves
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)
         for process in processes:
             process.kill()
             process.wait()

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from src.data.base import image_size
 from src.data.joint import joint_channels
-from src.run_folder import FREE_SETTINGS
+from src.run_folder import FREE_SETTINGS, check_name
 
 LONGEST_NAME = 150  # bytes of a folder name, below the 255 that file systems allow
 
@@ -19,7 +19,8 @@ LONGEST_NAME = 150  # bytes of a folder name, below the 255 that file systems al
 def run_name(name: str | None, overrides: Sequence[str]) -> str:
     """The folder name of what was asked: ``name``, or the overrides: choices first, then single settings."""
     if name:
-        return name
+        check_name(str(name))
+        return str(name)
     asked = [o for o in overrides if re.split(r"[.=]", o.lstrip("+~"))[0] not in FREE_SETTINGS]
     asked.sort(key=lambda o: ("." in o.partition("=")[0], o))  # model=…, data=… before single settings
     text = re.sub(r"[^\w.,=+\-]+", "-", ",".join(asked)) or "default"

@@ -32,7 +32,7 @@ from src.errors import UserError
 from src.release.export import Export, Request, TooFewPass
 from src.release.masks import MaskLimits
 from src.reporting.study import write_study
-from src.run_folder import RunFolder, digest
+from src.run_folder import RunFolder, digest, place
 from src.train import PATHS
 from src.training.build import build_loggers
 from src.training.job import train
@@ -54,14 +54,25 @@ def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path:
     data.prepare()
     print(f"{unet.data.name}: {count_splits(data.splits)}")
     check_data(data, settings)
-    count = synthetic_count(cfg.synthetic, data.split("train"), settings)
+    synthetic_count(cfg.synthetic, data.split("train"), settings)  # is too late to refuse after hours
     given = _load_given(settings, data)
 
-    folder = Path(cfg.outputs) / cfg.name
-    holder = RunFolder(folder.absolute())
+    holder = RunFolder(place(cfg.outputs, cfg.name, "outputs").absolute())
     holder.lock()
-    if cfg.force:
-        holder.clear()
+    try:
+        if cfg.force:
+            holder.set_aside()
+        return _carry_out(cfg, settings, launcher, data, given, holder)
+    finally:
+        holder.leave()
+
+
+def _carry_out(
+    cfg: DictConfig, settings: StudySettings, launcher: Launcher, data: ImageData, given: Generators, holder: RunFolder
+) -> Path:
+    """Everything that is written in the study's folder, which ``holder`` holds."""
+    folder, unet = place(cfg.outputs, cfg.name, "outputs"), compose(settings.recipes["unet"])
+    count = synthetic_count(cfg.synthetic, data.split("train"), settings)
 
     def run(jobs: Sequence[Job]) -> None:
         run_jobs(jobs, folder, launcher, train_job)
@@ -74,6 +85,7 @@ def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path:
     }
     judge = [classifier_job(settings)] if cfg.score_generators and len(data.description.classes) > 1 else []
     run([*to_train.values(), *judge])
+    holder.saved()
     generators = given | {key: load_generator(folder / job.name) for key, job in to_train.items()}
     for generator in generators.values():
         generator.module.to(environment.device("cpu" if unet.trainer.accelerator == "cpu" else "auto"))

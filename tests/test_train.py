@@ -19,6 +19,7 @@ import torch
 import yaml
 from PIL import Image
 
+from src.run_folder import RunFolder
 from tests.conftest import ROOT, SMALL, TINY, TRAIN, read_json
 
 COMMAND = [*TRAIN, *TINY, "every.log=32", "every.checkpoint=96"]
@@ -332,3 +333,45 @@ def test_a_dry_run_prints_every_phase_with_its_hours_and_leaves_nothing(run_trai
     assert 0 < first < stable < fading  # which trains the layers to and from images of two resolutions
     assert "1,024 images" in outcome.out and "hours on this machine" in outcome.out
     assert not list(Path("outputs").iterdir())
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name not in (".lock", "run.log")}
+
+
+def test_a_second_process_is_refused_in_one_line_and_deletes_nothing(run_tiny):
+    """As of two that start at once: the first holds the folder, and has written nothing yet."""
+    owner = RunFolder(Path("outputs/a"))
+    owner.lock()
+    outcome = run_tiny("name=a", "images=128")
+    assert outcome.status == 2 and "outputs/a is in use by another process" in outcome.error
+    assert [path.name for path in Path("outputs/a").iterdir()] == [".lock"]
+    owner.leave()
+
+
+@pytest.mark.parametrize("asked", [("dry_run=true",), ("optim.lr=-1",), ("batch_size=1000",), ("data=folder",)])
+def test_force_deletes_nothing_in_a_dry_run_or_where_a_setting_is_wrong(run_tiny, asked):
+    run_tiny("name=a", "images=64")
+    before = contents(Path("outputs/a"))
+    outcome = run_tiny("name=a", "images=64", "force=true", *asked)
+    assert outcome.status == (0 if asked == ("dry_run=true",) else 2)
+    assert contents(Path("outputs/a")) == before
+
+
+def test_force_touches_no_folder_that_is_not_of_a_run(run_tiny):
+    Path("outputs/scans").mkdir(parents=True)
+    Image.new("L", (8, 8)).save("outputs/scans/mine.png")
+    for asked in ((), ("force=true",), ("force=true", "dry_run=true")):
+        outcome = run_tiny("name=scans", "images=64", *asked)
+        assert outcome.status == (0 if "dry_run=true" in asked else 2), outcome.err
+        if outcome.status:
+            assert "outputs/scans holds mine.png, and is no run folder" in outcome.error
+        assert [path.name for path in Path("outputs/scans").iterdir()] == ["mine.png"]
+
+
+@pytest.mark.parametrize("asked", ["name=.", "name=..", "name=/tmp/a", "name=a/../../b", "paths.outputs=''"])
+def test_no_run_leaves_the_folder_of_all_runs(run_tiny, asked):
+    for sweep in ((), ("-m", "seed=0,1")):
+        outcome = run_tiny(asked, "force=true", *sweep)
+        assert outcome.status == 2 and ("is no folder inside" in outcome.error or "is empty" in outcome.error)
+    assert not list(Path(".").iterdir())

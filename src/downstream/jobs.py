@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from src.downstream.plan import Job
 from src.errors import UserError
+from src.failures import reason_of
 from src.overrides import CONF
 from src.run_folder import RunFolder
 
@@ -46,9 +47,8 @@ def run_jobs(jobs: Sequence[Job], folder: Path, launcher: Launcher, task: Callab
     for name in waiting:
         status = RunFolder(folder / name).status() if (folder / name).is_dir() else {}
         if status.get("state") != "done":
-            raise UserError(
-                f"{folder / name} is not done: {status.get('reason') or 'its process ended without a word'}"
-            )
+            reason = reason_of(folder / name) or status.get("reason") or "its process ended without a word"
+            raise UserError(f"{folder / name} is not done: {reason}")
 
 
 def _launch(jobs: Sequence[Job], folder: Path, launcher: Launcher, task: Callable[[DictConfig], Any]) -> None:

@@ -15,10 +15,13 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from src.errors import UserError
+from src.locks import is_held
 from src.reporting.losses import Loss, loss_of
+from src.run_folder import LOCK
 
 MISSING = "\N{EN DASH}"  # stands wherever a run has no such value
 UNFINISHED = ("failed", "interrupted", "damaged")
+KILLED = "its process ended without a word (killed, or a power cut): the same command goes on"
 IDENTITY = ("root", "images", "classes")  # keys of a data set that, where asked for, make it another
 
 
@@ -232,6 +235,8 @@ def read_run(folder: Path) -> Run:
         status=status,
         samples=_find_samples(folder / "samples"),
     )
+    if run.state == "running" and (folder / LOCK).exists() and not is_held(folder / LOCK):
+        run.status.update(state="interrupted", reason=KILLED)
     if problems:
         run.status.update(state="damaged", reason="; ".join(problems))
     return run

@@ -56,8 +56,11 @@ def choose_precision(cfg: DictConfig) -> Any:
     return "bf16-mixed" if environment.has_fast_bfloat16("cuda" if on_gpu else "cpu") else "32-true"
 
 
-def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -> Trainer:
-    """A trainer whose one epoch is the whole stream: progress, resume and intervals are on the image clock."""
+def build_trainer(cfg: DictConfig, callbacks: list) -> Trainer:
+    """A trainer whose one epoch is the whole stream: progress, resume and intervals are on the image clock.
+
+    Its loggers come later, when its run begins.
+    """
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -69,7 +72,7 @@ def build_trainer(cfg: DictConfig, callbacks: list, run_loggers: list[Logger]) -
             strategy=GradientAveragingStrategy() if cfg.devices > 1 else "auto",
             precision=precision,
             max_epochs=1,
-            logger=run_loggers or False,
+            logger=False,
             callbacks=callbacks,
             # Processes are ours (src.processes), also within a job of SLURM's, whose tasks are no ranks.
             plugins=[AtomicCheckpointIO(), LightningEnvironment()],

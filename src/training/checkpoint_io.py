@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
@@ -16,14 +18,42 @@ from src.errors import UserError
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """The content of a checkpoint; nothing in it gets to run. Raises UserError where it cannot be read."""
+    """The content of a checkpoint, checked by its checksums; nothing in it gets to run.
+
+    Raises UserError where it cannot be read.
+    """
+    problem: Exception | str | None
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as problem:
-        raise UserError(
-            f"checkpoint {path} cannot be read ({type(problem).__name__}): delete it to go on from an earlier one, "
-            "or start anew with force=true"
-        ) from problem
+        with open(path, "rb") as file:  # once: a training may put another in its place at any moment
+            problem = _damage(file)
+            if problem is None:
+                file.seek(0)
+                return torch.load(file, map_location=map_location, weights_only=True)
+    except Exception as other:
+        problem = other
+    reason = problem if isinstance(problem, str) else type(problem).__name__
+    raise UserError(
+        f"checkpoint {path} cannot be read ({reason}): restore it, or take another one of its run: "
+        f"{', '.join(sorted(p.name for p in path.parent.glob('*.ckpt') if p != path)) or 'there is none'}"
+    )
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with the bytes of a checkpoint, by the checksums that it holds; None where nothing is."""
+    try:
+        with open(path, "rb") as file:
+            return _damage(file)
+    except OSError as problem:
+        return problem.strerror or str(problem)
+
+
+def _damage(file: IO[bytes]) -> str | None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            name = archive.testzip()
+    except Exception as problem:  # whatever a damaged archive makes the reader stumble over
+        return "empty" if file.seek(0, os.SEEK_END) == 0 else f"cut short or overwritten: {type(problem).__name__}"
+    return None if name is None else f"checksum of {Path(name).name}"
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -45,7 +75,12 @@ def load_weights(network: nn.Module, path: Path, prefixes: Sequence[str]) -> Non
         UserError: there is no checkpoint, or it is of another architecture; the first weight that differs is named.
     """
     path = find_checkpoint(path)
-    stored = read_checkpoint(path)["state_dict"]
+    apply_weights(network, read_checkpoint(path), prefixes, path)
+
+
+def apply_weights(network: nn.Module, checkpoint: Mapping[str, Any], prefixes: Sequence[str], path: Path) -> None:
+    """As ``load_weights``, of a checkpoint that was read from ``path``."""
+    stored = checkpoint["state_dict"]
     prefix = next((p for p in prefixes if any(key.startswith(p) for key in stored)), prefixes[-1])
     weights = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
     check_architecture(network.state_dict(), weights, f"checkpoint {path}")
@@ -83,7 +118,7 @@ class AtomicCheckpointIO(CheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with atomic_write(path, durable=True) as file:
+            with atomic_write(path) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as problem:  # torch reports a short write as a RuntimeError
             last_good = f"the last good one is {path}" if path.exists() else "there is no earlier one"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -30,6 +31,7 @@ from src.training.callbacks.interruption import Interruption
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
 from src.training.callbacks.scores import Scores
+from src.training.checkpoint_io import find_damage
 from src.training.divergence import DivergenceMonitor
 from src.training.dry_run import as_table, estimate
 from src.training.scoring import check_names, objective_of
@@ -39,24 +41,37 @@ log = logging.getLogger(__name__)
 
 def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     """Train what ``cfg`` describes in ``folder``: begin, go on where it stopped, or say that it is done."""
-    data: ImageData = instantiate(cfg.data)
-    data.prepare()
-    with open_dict(cfg):
-        cfg.data.update(data.description.as_config())
-    split = instantiate(cfg.training)(data)
-    if cfg.with_masks:
-        split = join_masks(split)
-    if cfg.dry_run:
-        print_dry_run(cfg, split)
-        return None
-    settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    folder.check(settings)
-    if folder.is_finished(cfg.images):
-        return report_finished(folder, settings)
-    folder.claim(settings, list(HydraConfig.get().overrides.task))
+    with Interruption() as interruption:
+        data: ImageData = instantiate(cfg.data)
+        data.prepare()
+        with open_dict(cfg):
+            cfg.data.update(data.description.as_config())
+        split = instantiate(cfg.training)(data)
+        if cfg.with_masks:
+            split = join_masks(split)
+        if cfg.dry_run:
+            print_dry_run(cfg, split)
+            return None
+        settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+        if not cfg.force:
+            folder.check(settings)
+            if folder.is_finished(cfg.images):
+                return report_finished(folder, settings)
+        return fit(cfg, settings, folder, data, split, interruption)
 
+
+def fit(
+    cfg: DictConfig,
+    settings: dict[str, Any],
+    folder: RunFolder,
+    data: ImageData,
+    split: Split,
+    interruption: Interruption,
+) -> float | None:
+    """Make everything, which checks every setting, before ``folder`` changes; then train to the end."""
     module = build_module(cfg)
     module.check(split)
+    module.configure_optimizers()
     stream = BatchStream(
         split, module.schedule, cfg.images, cfg.seed, module.clock, processes.rank(), cfg.trainer.devices
     )
@@ -65,22 +80,25 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
     check_names(cfg.scores.best, cfg.objective, module, scorer)
     recorder = Recorder(folder, cfg.every.log, cfg.every.sample, monitor)
-    interruption = Interruption()
     callbacks = [
         recorder,
         ProgressReport(cfg.images, cfg.every.log * 5, recorder, cfg.progress),
         *(make(folder=folder.samples, split=split) for make in instantiate(cfg.callbacks).values()),
         *([Scores(folder, scorer, cfg.every.score, cfg.scores.best, cfg.scores.lower)] if scorer else []),
         interruption,
-        Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep),  # last: what is saved has been shown
+        # The last one: what is saved has been shown.
+        Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep, folder.saved),
     ]
+    trainer = build_trainer(cfg.trainer, callbacks)
+
+    folder.begin(settings, list(HydraConfig.get().overrides.task), cfg.force)
+    resume_from = None if cfg.force else newest_checkpoint(folder)
     if folder.writable and isinstance(module, AdversarialModule):
-        record_training_images(folder, data, cfg.training)
+        record_training_images(folder, data, cfg.training, resume_from is not None)
     folder.write_status("running")
     run_loggers = build_loggers(cfg.logger, folder, settings)
+    trainer.loggers = run_loggers
     try:
-        trainer = build_trainer(cfg.trainer, callbacks, run_loggers)
-        resume_from = folder.last_checkpoint if folder.last_checkpoint.exists() else None
         log.info(f"{'resuming' if resume_from else 'training'} {cfg.model.name} on {cfg.data.name} in {folder.name}")
         log.info(f"{cfg.data.name}: {count_splits(data.splits)}")
         trainer.fit(module, stream, ckpt_path=resume_from, weights_only=True)
@@ -112,6 +130,29 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     return objective_of(final, cfg.objective)
 
 
+def newest_checkpoint(folder: RunFolder) -> Path | None:
+    """The last state that was saved whole; None where there is none, as of a run that begins.
+
+    Raises:
+        FolderTaken: there are only damaged ones.
+    """
+    last = [folder.last_checkpoint] if folder.last_checkpoint.exists() else []
+    kept = sorted(folder.checkpoints.glob("[0-9]*.ckpt"), reverse=True)
+    damaged: list[str] = []
+    for path in [*last, *kept]:
+        if (problem := find_damage(path)) is None:
+            if damaged or (kept and not last):
+                log.warning(f"{damaged[0] if damaged else 'last.ckpt is gone'}: going on from {path.name}")
+            return path
+        damaged.append(f"{path.name} is damaged ({problem})")
+    if damaged:
+        raise FolderTaken(
+            f"{folder.name}/checkpoints/{damaged[0]}, and there is no earlier one: restore it, or start anew with "
+            "force=true"
+        )
+    return None
+
+
 def report_finished(folder: RunFolder, settings: Mapping[str, Any]) -> float:
     """Say that there is nothing to do; returns the objective of the run in ``folder``, whose files stay as they are.
 
@@ -127,13 +168,13 @@ def report_finished(folder: RunFolder, settings: Mapping[str, Any]) -> float:
         raise FolderTaken(f"{folder.name} is finished, and {problem}; force=true trains it anew") from None
 
 
-def record_training_images(folder: RunFolder, data: ImageData, training: DictConfig) -> None:
-    """Write down what the generator of this run learns from; a run that goes on also learned from what it saw before.
+def record_training_images(folder: RunFolder, data: ImageData, training: DictConfig, resumes: bool) -> None:
+    """Write down what the generator of this run learns from; one that ``resumes`` also learned from what it saw before.
 
     Nothing is written where that is not known: of a checkpoint without a record, of synthetic images without one.
     """
     record = training_record(data, training.real_fraction, training.synthetic, training.seed)
-    if folder.last_checkpoint.exists():
+    if resumes:
         before = TrainingRecord.read(folder.path)
         record = None if record is None or before is None else record | before
     if record is None:
@@ -153,9 +194,7 @@ def check_intervals(every: Mapping[str, int | None], images: int) -> None:
 
 def print_dry_run(cfg: DictConfig, split: Split) -> None:
     module = build_module(cfg)
-    estimates = estimate(
-        module, split, lambda c: build_trainer(cfg.trainer, c, []), processes.rank(), cfg.trainer.devices
-    )
+    estimates = estimate(module, split, lambda c: build_trainer(cfg.trainer, c), processes.rank(), cfg.trainer.devices)
     table = as_table(list(estimates))
     if processes.rank() == 0:
         Console().print(table)

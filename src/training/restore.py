@@ -10,7 +10,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 
@@ -19,7 +18,7 @@ from src.data.provenance import TrainingRecord
 from src.errors import UserError, one_line
 from src.run_folder import RunFolder
 from src.training.adversarial import AdversarialModule
-from src.training.checkpoint_io import find_checkpoint, load_weights, read_checkpoint, weights_digest
+from src.training.checkpoint_io import apply_weights, find_checkpoint, read_checkpoint, weights_digest
 from src.training.supervised import SupervisedModule
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ def load_run(path: Path) -> TrainedRun:
         raise UserError(
             f"checkpoint {checkpoint} was not made by src.train: give a run folder or one of its checkpoints"
         )
-    load_weights(module, checkpoint, ("",))
+    apply_weights(module, stored, ("",), checkpoint)
     module.clock.images = stored["images"]
     return TrainedRun(folder, settings, module.eval(), checkpoint)
 
@@ -95,13 +94,8 @@ def learned_from(run: TrainedRun) -> TrainingRecord:
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
-    try:
-        settings = RunFolder(folder).settings()
-    except OSError as problem:
-        raise UserError(f"{folder} has no config.yaml: give a folder that src.train made") from problem
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise UserError(f"{folder / 'config.yaml'} is no YAML: restore it") from problem
-    if not isinstance(settings, dict) or not isinstance(settings.get("seed"), int):
+    settings = RunFolder(folder).settings()
+    if not isinstance(settings.get("seed"), int):
         raise UserError(f"{folder / 'config.yaml'} does not hold the settings of a run: restore it")
     return settings
 

@@ -20,7 +20,7 @@ def dry_run(compose: Any, *penalties: R1) -> PhaseEstimate:
     split = Split(Store(np.zeros((16, 1, 16, 16), np.uint8), np.zeros(16, int), None, {}), np.arange(16))
 
     def make_trainer(callbacks: list[Callback]) -> Trainer:
-        return build_trainer(compose("trainer.precision=32-true").trainer, callbacks, [])
+        return build_trainer(compose("trainer.precision=32-true").trainer, callbacks)
 
     (found,) = estimate(module, split, make_trainer)
     return found

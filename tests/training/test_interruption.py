@@ -7,23 +7,19 @@ from unittest.mock import Mock
 
 import pytest
 
-from src.training.callbacks.interruption import Interruption
-
-
-def end(*_: object) -> None:
-    raise TimeoutError
+from src.errors import Stopped
+from src.training.callbacks.interruption import SIGNALS, Interruption
 
 
 @pytest.fixture
 def training() -> Iterator[Interruption]:
-    """A callback in training, in a process that takes any signal for its end."""
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    callback = Interruption()
-    callback.on_train_start(Mock(), Mock())
-    yield callback
-    callback.teardown(Mock(), Mock(), "fit")
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    """A callback in training, whose trainer has taken SIGTERM."""
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGTERM)}
+    with Interruption() as callback:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        callback.on_train_start(Mock(), Mock())
+        yield callback
+    assert {number: signal.getsignal(number) for number in before} == before
 
 
 def test_told_to_end_by_a_scheduler_and_by_its_parent_a_process_saves_all_the_same(training):
@@ -35,8 +31,34 @@ def test_told_to_end_by_a_scheduler_and_by_its_parent_a_process_saves_all_the_sa
 def test_a_second_ctrl_c_ends_the_process_at_once(training):
     os.kill(os.getpid(), signal.SIGINT)
     assert training.requested
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Stopped):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_closed_terminal_saves_like_a_scheduler(training):
+    os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert training.requested
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_before_and_after_the_steps_a_signal_ends_the_job_at_once(number):
+    with Interruption() as callback:
+        with pytest.raises(Stopped):
+            os.kill(os.getpid(), number)
+        callback.on_train_start(Mock(), Mock())
+        callback.teardown(Mock(), Mock(), "fit")
+        with pytest.raises(Stopped):
+            os.kill(os.getpid(), number)
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_signal_while_processes_agree_is_not_lost_and_stops_none_alone(training):
