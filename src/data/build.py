@@ -14,14 +14,13 @@ from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from rich.console import Console
 from rich.progress import track
 
 from src.data import decode
 from src.data.decode import DECODER_VERSION, BadFile
 from src.data.listing import Sample
-from src.data.store import FORMAT
+from src.data.store import FORMAT, create_array
 from src.errors import UserError
 
 Result = TypeVar("Result")
@@ -92,8 +91,8 @@ class Builder:
         channels = wanted or (3 if any(header.colour for header in headers.values()) else 1)
         dtype = np.uint16 if any(header.deep for header in headers.values()) else np.uint8
         shape = (max(len(self.samples), 1), channels, *frame)
-        images = open_memmap(folder / "decoded.npy", "w+", dtype, shape)
-        masks = open_memmap(folder / "decoded_masks.npy", "w+", np.uint8, (shape[0], len(names), *frame))
+        images = create_array(folder / "decoded.npy", dtype, shape)
+        masks = create_array(folder / "decoded_masks.npy", np.uint8, (shape[0], len(names), *frame))
         decoded = dict(self._each(lambda row: self._decode(row, images, masks), list(headers), "Decoding images"))
         if not decoded:
             reason = next(iter(self.skipped.values()))
@@ -243,14 +242,14 @@ def _write_images(
     values = np.arange(65536)
     windowed = np.rint(((values - low) / (high - low)).clip(0, 1) * 65535).astype(np.uint16)
     widened = (values * 257).clip(0, 65535).astype(np.uint16)  # 255 → 65535
-    images = open_memmap(path, "w+", np.uint16, (len(rows), *decoded.shape[1:]))
+    images = create_array(path, np.uint16, (len(rows), *decoded.shape[1:]))
     for place, row in enumerate(rows):
         images[place] = (windowed if deep[place] else widened)[decoded[row]]
     images.flush()
 
 
 def _write_rows(path: Path, array: np.ndarray, rows: np.ndarray) -> None:
-    kept = open_memmap(path, "w+", np.uint8, (len(rows), *array.shape[1:]))
+    kept = create_array(path, np.uint8, (len(rows), *array.shape[1:]))
     for start in range(0, len(rows), CHUNK):
         kept[start : start + CHUNK] = array[rows[start : start + CHUNK]]
     kept.flush()

@@ -128,7 +128,10 @@ def export_record(folder: str) -> TrainingRecord | None:
 
 def _card(export: Path) -> dict[str, Any]:
     path = export / "dataset.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    try:
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+    except (ValueError, TypeError) as problem:
+        raise UserError(f"{path} is damaged: restore it, or delete {export} and export it anew") from problem
 
 
 def _window(export: Path) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from src.data.base import Description, ImageData
 from src.data.phantom_drawing import CLASSES, MASKS, VERSION, draw
-from src.data.store import FORMAT, Split, Store
+from src.data.store import FORMAT, Split, Store, create_array
 from src.errors import UserError
 
 FIRST = {"train": 0, "val": 1 << 32, "test": 2 << 32}  # index of a split's first image: sizes never move another split
@@ -94,7 +94,7 @@ class PhantomData(ImageData):
 
         def create(file: str, planes: int) -> np.ndarray:
             shape = len(index), planes, resolution, resolution
-            return np.lib.format.open_memmap(folder / file, mode="w+", dtype=np.uint8, shape=shape)
+            return create_array(folder / file, np.uint8, shape)
 
         images = create("images.npy", self.description.channels)
         planes = create("masks.npy", len(masks)) if masks else None

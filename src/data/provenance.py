@@ -38,8 +38,13 @@ class TrainingRecord:
         path = run / FILE
         if not path.exists():
             return None
-        stored = json.loads(path.read_text())
-        return cls(frozenset(stored["images"]), frozenset(stored["cases"]))
+        try:
+            stored = json.loads(path.read_text())
+            return cls(frozenset(stored["images"]), frozenset(stored["cases"]))
+        except (ValueError, TypeError, KeyError) as problem:
+            raise UserError(
+                f"{path} is damaged: restore it, or delete it, after which nobody knows what the run learned from"
+            ) from problem
 
     def write(self, run: Path) -> None:
         record = {"images": sorted(self.images), "cases": sorted(self.cases)}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,18 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import DTypeLike
 from torch import Tensor
 
+from src.atomic import PARTIAL, sync_folder
+from src.errors import UserError, of_the_system
+from src.locks import Lock
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1 << 20  # bytes written at once
+LOCK = ".lock"  # ends the name of the file that who builds a store holds
 CHUNK = 256  # images averaged at once
 FORMAT = 1  # part of every key: raise it when the layout of a store changes
 UNKNOWN = -1  # label of an image whose class is not known
@@ -49,26 +59,90 @@ class Store:
 
     @classmethod
     def open_or_build(cls, folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> Store:
-        """Open ``folder``, or let ``build`` fill it first.
+        """Open ``folder``, or let ``build`` fill it first, also where it is damaged.
 
         ``build(partial)`` writes ``images.npy``, ``labels.npy`` and, where there are masks, ``masks.npy`` into the
-        folder it is given and returns the meta data. A store appears whole or not at all, also when several
-        processes build it at once.
+        folder it is given, with ``create_array`` or ``np.save``, and returns the meta data. A store appears whole or
+        not at all; of several processes one builds it while the others wait. What killed ones left is deleted.
+
+        Raises:
+            UserError: the cache has no room for the store, or cannot be written.
         """
-        if not (folder / "meta.json").exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            try:
-                meta = build(partial)
-                (partial / "meta.json").write_text(json.dumps(meta, indent=1))
-                try:
-                    os.replace(partial, folder)
-                except OSError:
-                    if not (folder / "meta.json").exists():  # else another process was faster
-                        raise
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        try:
+            return cls._open_whole(folder) or cls._build(folder, build)
+        except OSError as problem:
+            if not (line := of_the_system(problem)):
+                raise
+            raise UserError(
+                f"the decoded data cannot be kept in {folder.parent} ({line}); paths.cache=<folder> names another place"
+            ) from problem
+
+    @classmethod
+    def _open_whole(cls, folder: Path) -> Store | None:
+        """None where it is absent, or a file of it is damaged."""
+        if not folder.exists():
+            return None
+        try:
+            return cls.open(folder)
+        except Exception as problem:  # whatever a damaged file makes its reader stumble over
+            log.warning(f"the decoded data in {folder} are damaged ({type(problem).__name__}), and are made anew")
+            return None
+
+    @classmethod
+    def _build(cls, folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> Store:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock, partial = _own(folder)
+        try:
+            if store := cls._open_whole(folder):  # another process was faster
+                return store
+            _remove_left_over(folder.parent)
+            partial.mkdir()
+            meta = build(partial)
+            (partial / "meta.json").write_text(json.dumps(meta, indent=1))
+            for path in partial.iterdir():
+                with open(path, "rb+") as file:
+                    os.fsync(file.fileno())
+            if folder.exists():
+                folder.rename(partial / "damaged")
+                shutil.rmtree(partial / "damaged")
+            partial.rename(folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            lock.remove()
         return cls.open(folder)
+
+
+def create_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
+    """An array on disk to be filled, for which all room is taken: a full disk is an OSError here, not a crash later."""
+    array = open_memmap(path, "w+", np.dtype(dtype), shape)
+    with open(path, "rb+") as file:
+        size = os.fstat(file.fileno()).st_size
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:  # macOS: what follows the header is written
+            file.seek(array.offset)
+            for start in range(array.offset, size, BLOCK):
+                file.write(bytes(min(BLOCK, size - start)))
+    return array
+
+
+def _own(folder: Path) -> tuple[Lock, Path]:
+    """The lock of who builds ``folder``, and where it is built."""
+    lock = Lock(folder.with_name(f".{folder.name}{LOCK}"))
+    if not lock.acquire():
+        log.info(f"waiting for the process that makes {folder}")
+        lock.acquire(wait=True)
+    return lock, folder.with_name(f".{folder.name}{PARTIAL}")
+
+
+def _remove_left_over(cache: Path) -> None:
+    """Delete what killed processes were building: it may hold images of patients."""
+    for partial in cache.glob(f".*{PARTIAL}"):
+        lock = Lock(partial.with_name(partial.name.removesuffix(PARTIAL) + LOCK))
+        if partial.is_dir() and lock.acquire():
+            shutil.rmtree(partial, ignore_errors=True)
+            lock.remove()
 
 
 @dataclass(frozen=True)
