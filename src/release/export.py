@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,9 +28,11 @@ from src.release import masks
 from src.release.copies import Originals
 from src.release.folder import DataSetFolder
 from src.release.journal import Journal
-from src.release.png import SOFTWARE, label_synthetic, save_synthetic
+from src.release.png import SOFTWARE, is_whole, label_synthetic, save_synthetic
 from src.training.callbacks.samples import save_grid
 from src.training.restore import TrainedRun
+
+log = logging.getLogger(__name__)
 
 BATCH = 16  # images generated at once, always: a network rounds differently at another number, and bytes would change
 MOST_DRAWS = 10  # per image wanted
@@ -138,6 +142,7 @@ class Export:
                 (self.path / part).mkdir(parents=True, exist_ok=True)
             rejected = self._write_images(progress)
             self._write_preview()
+            os.sync()
             self.folder.write_card({**self._card(), "complete": True, "rejected": rejected})
         return True
 
@@ -146,6 +151,7 @@ class Export:
         columns = ("file", "seed", "index", "class", "masks_ok")
         manifest = Journal(self.path / "manifest.csv", columns)
         rejected = Journal(self.path / "rejected.csv", ("index", "reason"))
+        self._drop_damaged(manifest, rejected)
         done = len(manifest.indices())
         first = max([*manifest.indices(), *rejected.indices()], default=-1) + 1
         progress(done)
@@ -172,6 +178,16 @@ class Export:
             done += 1
             progress(done)
         return dict(Counter(row["reason"] for row in rejected.rows()).most_common())
+
+    def _drop_damaged(self, manifest: Journal, rejected: Journal) -> None:
+        """Forget the images from the first on that a power cut left damaged: they are made anew."""
+        for row in manifest.rows():
+            name = Path(row["file"]).name
+            if not all(is_whole(path) for path in self._files(name)):
+                log.warning(f"{self.path / row['file']} is damaged or gone: made anew, and all that follow")
+                manifest.drop_from(int(row["index"]))
+                rejected.drop_from(int(row["index"]))
+                return
 
     def _candidates(self, first: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, str | None, bool]]:
         """From index ``first`` on: index, pixels, masks (K, H, W), their fault, and whether it is a copy."""
@@ -242,10 +258,14 @@ class Export:
         save_grid(shown, self.path / "preview.png", self.channels)
         label_synthetic(self.path / "preview.png", self._facts())
 
+    def _files(self, name: str) -> list[Path]:
+        """The files of an image: itself and its masks."""
+        return [self.path / "images" / name, *(self.path / "masks" / kind / name for kind in self.masks)]
+
     def _read(self, name: str) -> Tensor:
         """An image written earlier and its masks, (C + K, size, size) in [-1, 1]."""
-        files = [self.path / "images" / name, *(self.path / "masks" / kind / name for kind in self.masks)]
-        planes = [to_unit_range(torch.from_numpy(np.atleast_3d(np.array(Image.open(file))))[None]) for file in files]
+        pixels = [np.atleast_3d(np.array(Image.open(file))) for file in self._files(name)]
+        planes = [to_unit_range(torch.from_numpy(plane)[None]) for plane in pixels]
         return torch.cat([plane[0].permute(2, 0, 1) for plane in planes])
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from src.atomic import write_atomically
+from src import aside
+from src.atomic import PARTIAL, remove_partials, write_atomically
 from src.errors import UserError
 from src.run_folder import first_difference
 
@@ -41,17 +41,28 @@ class DataSetFolder:
             ) from problem
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._settle()
             yield
+            self._settle()
         except BlockingIOError:
             raise UserError(
                 f"{self.path} is in use by another process: wait for it, or choose another out=<folder>"
             ) from None
+        except BaseException:
+            with suppress(OSError):
+                self._settle()
+            raise
         finally:
             os.close(handle)
 
     def card(self) -> dict[str, Any]:
         path = self.path / CARD
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            return dict(json.loads(path.read_text())) if path.exists() else {}
+        except (ValueError, TypeError) as problem:
+            raise UserError(
+                f"{path} is damaged: restore it, delete {self.path} to export anew, or choose another out=<folder>"
+            ) from problem
 
     def write_card(self, card: Mapping[str, Any]) -> None:
         write_atomically(self.path / CARD, json.dumps(card, indent=1))
@@ -64,11 +75,12 @@ class DataSetFolder:
         """
         card = self.card()
         others = [path.name for path in self.path.iterdir() if not (card and path.name in WRITTEN)]
-        others = [name for name in others if not name.endswith(".partial")]  # left by a kill
+        others = [name for name in others if not name.endswith(PARTIAL)]  # left by a kill
         if others and (force or not card):
             raise UserError(f"{self.path} holds {others[0]}, which no export wrote: choose another out=<folder>")
+        remove_partials(self.path)
         if card and force:
-            self._clear()
+            aside.set_aside(self.path, ())
         elif card and (found := first_difference({key: card.get(key) for key in identity}, identity)):
             key, was, now = found
             raise UserError(
@@ -76,8 +88,7 @@ class DataSetFolder:
                 "or replace it with force=true"
             )
 
-    def _clear(self) -> None:
-        self.write_card({"complete": False})  # should a kill come in between
-        for name in WRITTEN:
-            path = self.path / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    def _settle(self) -> None:
+        """What ``force`` replaces is deleted when its successor has an image, else it comes back."""
+        if aside.is_pending(self.path):
+            aside.settle(self.path, (), (self.path / "images").is_dir() and any((self.path / "images").iterdir()))

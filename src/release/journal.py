@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.atomic import write_atomically
+from src.errors import UserError
 
 
 class Journal:
@@ -22,9 +23,20 @@ class Journal:
         with open(self.path, "a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow(row)
 
+    def drop_from(self, index: int) -> None:
+        """Forget the images from this one on."""
+        lines = [",".join(self.columns)] + [
+            ",".join(row[column] for column in self.columns) for row in self.rows() if int(row["index"]) < index
+        ]
+        write_atomically(self.path, "\n".join(lines) + "\n")
+
     def rows(self) -> list[dict[str, str]]:
-        with open(self.path, newline="") as file:
-            return list(csv.DictReader(file))
+        """Raises UserError where the file is damaged."""
+        with open(self.path, newline="", errors="replace") as file:
+            rows = list(csv.DictReader(file))
+        if all(str(row.get("index")).isdecimal() and None not in row.values() for row in rows):
+            return rows
+        raise UserError(f"{self.path} is damaged: delete {self.path.parent} and export anew")
 
     def indices(self) -> list[int]:
         return [int(row["index"]) for row in self.rows()]
