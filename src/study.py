@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from src import environment, overrides
 from src.atomic import write_atomically
@@ -25,9 +26,11 @@ from src.downstream.gather import StudyRuns, collect, marked_everything, of_larg
 from src.downstream.jobs import Launcher, run_jobs
 from src.downstream.judging import score_generators
 from src.downstream.plan import Job, StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
+from src.downstream.power import Spread, earlier_spread, power_of
 from src.downstream.preflight import check_data, check_generator, synthetic_count
 from src.downstream.record import record
 from src.downstream.results import to_json
+from src.downstream.workload import as_table, workload
 from src.errors import UserError
 from src.release.export import Export, Request, TooFewPass
 from src.release.masks import MaskLimits
@@ -39,6 +42,7 @@ from src.training.job import train
 from src.training.loggers import finish
 from src.training.restore import TrainedRun, load_generator
 
+ANSWER = "study.json"
 Generators = dict[tuple[str, float], TrainedRun]  # by name and share of the training cases
 
 
@@ -47,8 +51,8 @@ def train_job(cfg: DictConfig) -> float | None:
     return run_job(train, cfg, {})
 
 
-def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path:
-    """Train, export and compare what ``cfg`` (conf/study.yaml) asks for; return the page."""
+def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path | None:
+    """Train, export and compare what ``cfg`` (conf/study.yaml) asks for; return the page, None of a dry run."""
     unet = compose(settings.recipes["unet"])
     data: ImageData = instantiate(unet.data)
     data.prepare()
@@ -56,6 +60,9 @@ def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path:
     check_data(data, settings)
     synthetic_count(cfg.synthetic, data.split("train"), settings)  # is too late to refuse after hours
     given = _load_given(settings, data)
+    if cfg.dry_run:
+        print_dry_run(cfg, settings, data)
+        return None
 
     holder = RunFolder(place(cfg.outputs, cfg.name, "outputs").absolute())
     holder.lock()
@@ -83,7 +90,7 @@ def _carry_out(
         if not is_run(name)
         for fraction in settings.generator_fractions
     }
-    judge = [classifier_job(settings)] if cfg.score_generators and len(data.description.classes) > 1 else []
+    judge = [classifier_job(settings)] if needs_classifier(cfg, data) else []
     run([*to_train.values(), *judge])
     holder.saved()
     generators = given | {key: load_generator(folder / job.name) for key, job in to_train.items()}
@@ -108,6 +115,19 @@ def _carry_out(
     return page
 
 
+def print_dry_run(cfg: DictConfig, settings: StudySettings, data: ImageData) -> None:
+    """What would be trained, how long that takes, and which effect it could find."""
+    Console().print(as_table(workload(settings, classifier=needs_classifier(cfg, data))))
+    measured = earlier_spread(place(cfg.outputs, cfg.name, "outputs") / ANSWER)
+    cases = len(set(data.split("test").cases_or_files()))
+    spread, source = (measured, "measured") if measured else (Spread(**cfg.spread), "stated")
+    print(power_of(spread, source, settings.arms, settings.seeds, cases).text())
+
+
+def needs_classifier(cfg: DictConfig, data: ImageData) -> bool:
+    return cfg.score_generators and len(data.description.classes) > 1
+
+
 def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study, Path]:
     """What the runs say, and its page; both are also written to the study's folder."""
     results = collect(runs.jobs, runs.folder)
@@ -115,7 +135,7 @@ def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study
     scores = {name: scores for name, (scores, _) in runs.scored.items()}
     models = {name: run.module.name for (name, _), run in runs.generators.items()}
     answer = analyse(results, scores, models, marked_everything(runs.data.split("test")))
-    write_atomically(runs.folder / "study.json", json.dumps(asdict(answer), indent=1))
+    write_atomically(runs.folder / ANSWER, json.dumps(asdict(answer), indent=1))
     command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
     return answer, write_study(study_page(answer, runs, settings.per_fraction, cache, command), runs.folder)
 

@@ -72,6 +72,19 @@ def test_a_study_ends_in_a_page(unbroken):
     assert len(finished(folder)) == 1 + 4 + 1
 
 
+def test_a_dry_run_says_hours_and_what_can_be_found_and_leaves_nothing(study):
+    status, out, err = study(
+        *TINY, "name=planned", "seeds=3", "fractions=[0.5,1.0]", "dry_run=true", "spread.seeds=0.5"
+    )
+    assert status == 0, err[-2000:]
+    rows = {words[1]: words[3::2] for line in out.splitlines() if len(words := line.split()) == 9}
+    # 256 images a generator; of the U-Nets: real and not augmented, mixed, pre-trained (half) and fine-tuned (half)
+    assert rows["pggan"][:2] == ["1", "256"] and rows["U-Nets"][:2] == ["27", f"{64 * (12 + 6) + 32 * (3 + 6):,}"]
+    assert "3 seeds and 12 test cases find, with 80% power" in out and "stated spread: 0.500 between seeds" in out
+    assert "seeds are worth more" in out
+    assert not Path("outputs").exists()
+
+
 def test_a_killed_study_repeats_nothing_that_is_done_and_ends_in_the_numbers_of_an_unbroken_one(study, unbroken):
     folder = Path("outputs/killed")
     command = [sys.executable, "-m", "src.study", *TINY, "name=killed"]

@@ -41,7 +41,7 @@ def divide(arguments: Sequence[str]) -> Asked:
             kinds[kind].append(rest)
         elif argument.startswith("hydra.launcher."):
             launcher.append(argument)
-        elif key_of(argument) in own:
+        elif key_of(argument).partition(".")[0] in own:
             study.append(argument)
         else:
             every_training.append(argument)

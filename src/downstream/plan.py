@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.downstream.results import MIXED, REAL, REGIMES, SYNTHETIC, SYNTHETIC_THEN_REAL
+from src.downstream.results import MIXED, REAL, REGIMES, SYNTHETIC, SYNTHETIC_THEN_REAL, WITH_SYNTHETIC
 from src.errors import UserError
 
 
@@ -21,6 +21,7 @@ class Job:
 
     name: str
     overrides: tuple[str, ...]
+    images: int  # shown
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ class StudySettings:
         """The shares of the training cases on which generators are trained."""
         return self.fractions if self.per_fraction else (1.0,)
 
+    @property
+    def arms(self) -> int:
+        """With synthetic images, at one share of the real ones."""
+        ways = sum(len(self.ratios) if regime == MIXED else 1 for regime in self.regimes if regime in WITH_SYNTHETIC)
+        return ways * len(self.generators)
+
     def generator_fraction(self, fraction: float) -> float:
         """The share on which the generator was trained that a U-Net of ``fraction`` gets its images from."""
         return fraction if self.per_fraction else 1.0
@@ -100,12 +107,12 @@ def generator_name(generator: str) -> str:
 def generator_job(settings: StudySettings, model: str, fraction: float) -> Job:
     """The training of ``model`` on a share of the training cases."""
     tag = model if fraction == 1 else f"{model}-{fraction:g}"
-    return _job(f"generators/{tag}", settings.recipes[model], [f"training.real_fraction={fraction:g}"])
+    return _job(f"generators/{tag}", settings.recipes[model], None, [f"training.real_fraction={fraction:g}"])
 
 
 def classifier_job(settings: StudySettings) -> Job:
     """The training of the classifier that scores generators by."""
-    return _job("classifier/classifier", settings.recipes["classifier"], [])
+    return _job("classifier/classifier", settings.recipes["classifier"], None, [])
 
 
 def unet_jobs(
@@ -164,7 +171,7 @@ def _unet(
     ]
     sources = {key: path for key, path in (("training.synthetic", synthetic), ("model.initial", initial)) if path}
     stem = f"unets/{stem}-{fraction:g}-seed{seed}" if fraction else f"unets/{stem}-seed{seed}"
-    return _job(stem, settings.recipes["unet"], decisive, sources, _rarely(images))
+    return _job(stem, settings.recipes["unet"], images, decisive, sources, _rarely(images))
 
 
 def _rarely(images: int) -> list[str]:
@@ -176,6 +183,7 @@ def _rarely(images: int) -> list[str]:
 def _job(
     stem: str,
     recipe: Recipe,
+    images: int | None,
     decisive: Sequence[str],
     sources: Mapping[str, Path] | None = None,
     defaults: Sequence[str] = (),
@@ -183,6 +191,7 @@ def _job(
     """A job of ``recipe``.
 
     Args:
+        images: shown; None: as the recipe says.
         decisive: overrides that decide what is trained.
         sources: settings that are folders; their names stand for their content, wherever they lie.
         defaults: overrides that decide nothing, unless the recipe has others.
@@ -191,4 +200,4 @@ def _job(
     decides = [recipe.digest, *decisive, *(f"{key}={path.name}" for key, path in sources.items())]
     digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:8]
     places = [f"{key}='{path}'" for key, path in sources.items()]
-    return Job(f"{stem}-{digest}", (*defaults, *recipe.overrides, *decisive, *places))
+    return Job(f"{stem}-{digest}", (*defaults, *recipe.overrides, *decisive, *places), images or recipe.images)

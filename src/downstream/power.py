@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -67,6 +69,14 @@ def power_of(spread: Spread, source: str, arms: int, seeds: int, cases: int) -> 
     sizes = ((seeds, cases), (2 * seeds, cases), (seeds, 2 * cases))
     effects = [detectable(spread, arms, *size) for size in sizes]
     return Power(spread, source, arms, seeds, cases, *effects)
+
+
+def earlier_spread(answer: Path) -> Spread | None:
+    """What a study measured before, by its ``study.json``; None where there is none."""
+    try:
+        return Spread(**json.loads(answer.read_text())["power"]["spread"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def detectable(spread: Spread, arms: int, seeds: int, cases: int, power: float = 0.8, error: float = 0.05) -> float:

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, MIXED = "real", "synthetic", "synthetic_then_real", "mixed"
 UNAUGMENTED = "real_unaugmented"
+WITH_SYNTHETIC = (SYNTHETIC, SYNTHETIC_THEN_REAL, MIXED)
 REGIMES = (REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, MIXED)
 
 

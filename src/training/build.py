@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
@@ -16,12 +16,25 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from src import environment
 from src.clock import Stream, derive_seed
+from src.data.base import ImageData
+from src.data.joint import join_masks
+from src.data.store import Split
 from src.errors import UserError
 from src.run_folder import RunFolder
 from src.training.checkpoint_io import AtomicCheckpointIO
 from src.training.memory import keep_freed_memory
 from src.training.module import ClockedModule
 from src.training.strategy import GradientAveragingStrategy
+
+
+def load_data(cfg: DictConfig) -> tuple[ImageData, Split]:
+    """The data, prepared, and what of them is trained on; ``cfg.data`` then says what a model has to know of them."""
+    data: ImageData = instantiate(cfg.data)
+    data.prepare()
+    with open_dict(cfg):
+        cfg.data.update(data.description.as_config())
+    split = instantiate(cfg.training)(data)
+    return data, join_masks(split) if cfg.with_masks else split
 
 
 def build_module(cfg: DictConfig) -> ClockedModule:

@@ -10,13 +10,13 @@ from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback, Trainer
 from rich.console import Console
 
 from src import environment, processes
 from src.cli import Interrupted
 from src.data.base import ImageData
-from src.data.joint import join_masks
 from src.data.mix import training_record
 from src.data.provenance import FILE, TrainingRecord
 from src.data.store import Split, count_splits
@@ -25,7 +25,7 @@ from src.errors import UserError
 from src.run_folder import FolderTaken, RunFolder
 from src.training import loggers as logging_backends
 from src.training.adversarial import AdversarialModule
-from src.training.build import build_loggers, build_module, build_trainer
+from src.training.build import build_loggers, build_module, build_trainer, load_data
 from src.training.callbacks.checkpoints import Checkpoints
 from src.training.callbacks.interruption import Interruption
 from src.training.callbacks.progress import ProgressReport
@@ -33,7 +33,7 @@ from src.training.callbacks.recorder import Recorder
 from src.training.callbacks.scores import Scores
 from src.training.checkpoint_io import find_damage
 from src.training.divergence import DivergenceMonitor
-from src.training.dry_run import as_table, estimate
+from src.training.dry_run import PhaseEstimate, as_table, estimate
 from src.training.scoring import check_names, objective_of
 
 log = logging.getLogger(__name__)
@@ -42,13 +42,7 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     """Train what ``cfg`` describes in ``folder``: begin, go on where it stopped, or say that it is done."""
     with Interruption() as interruption:
-        data: ImageData = instantiate(cfg.data)
-        data.prepare()
-        with open_dict(cfg):
-            cfg.data.update(data.description.as_config())
-        split = instantiate(cfg.training)(data)
-        if cfg.with_masks:
-            split = join_masks(split)
+        data, split = load_data(cfg)
         if cfg.dry_run:
             print_dry_run(cfg, split)
             return None
@@ -192,9 +186,16 @@ def check_intervals(every: Mapping[str, int | None], images: int) -> None:
         raise UserError(f"every.log would leave metrics.csv empty: set it to images={images} or less")
 
 
+def estimate_run(cfg: DictConfig, split: Split) -> list[PhaseEstimate]:
+    """Of every phase of the training of ``cfg``."""
+
+    def make_trainer(callbacks: list[Callback]) -> Trainer:
+        return build_trainer(cfg.trainer, callbacks)
+
+    return list(estimate(build_module(cfg), split, make_trainer, processes.rank(), cfg.trainer.devices))
+
+
 def print_dry_run(cfg: DictConfig, split: Split) -> None:
-    module = build_module(cfg)
-    estimates = estimate(module, split, lambda c: build_trainer(cfg.trainer, c), processes.rank(), cfg.trainer.devices)
-    table = as_table(list(estimates))
+    table = as_table(estimate_run(cfg, split))
     if processes.rank() == 0:
         Console().print(table)
