@@ -23,6 +23,7 @@ from src.downstream.judging import Scored
 from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
 from src.downstream.segmentation import image_dice
+from src.downstream.statistics import case_means
 from src.errors import UserError
 from src.pixels import to_unit_range
 from src.release.copies import Originals, describe
@@ -61,11 +62,20 @@ def collect(jobs: Sequence[UnetJob], folder: Path) -> list[JobResult]:
         except OSError as problem:
             raise UserError(f"{table} is missing: delete {run} and repeat the command") from problem
         command = shlex.join(["python", "-m", "src.train", *unet.job.overrides])
+        fit = _training_dice(run)
         for fraction in unet.fractions:
-            results.append(
-                JobResult(unet.regime, unet.generator, unet.ratio, fraction, unet.seed, dice, cases, str(run), command)
-            )
+            kind = unet.regime, unet.generator, unet.ratio, fraction, unet.seed
+            results.append(JobResult(*kind, dice, cases, str(run), command, fit))
     return results
+
+
+def _training_dice(run: Path) -> float | None:
+    """Mean over the cases of the real images that it learned from."""
+    try:
+        dice, cases = read_case_table(run / TABLE.format("train"))
+    except FileNotFoundError:
+        return None
+    return float(case_means(np.array([list(dice.values())]), [cases[image] for image in dice]).mean())
 
 
 def marked_everything(split: Split) -> dict[str, float]:

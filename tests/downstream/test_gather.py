@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 from src.data.folder import FolderData
 from src.data.phantom import PhantomData
-from src.downstream.gather import warnings_of
+from src.data.store import Split, Store
+from src.downstream.case_report import write_case_table
+from src.downstream.gather import collect, marked_everything, warnings_of
+from src.downstream.plan import Job, UnetJob
 
 
 def test_the_page_says_where_images_of_one_patient_may_be_on_both_sides(tmp_path: Path) -> None:
@@ -22,3 +27,23 @@ def test_the_page_says_where_images_of_one_patient_may_be_on_both_sides(tmp_path
     assert not list(
         warnings_of(PhantomData(16, 1, ["normal"], ["lung"], {"train": 2, "test": 2}, 0, tmp_path / "cache"), True)
     )
+
+
+def test_marking_every_pixel_has_the_dice_of_the_share_that_is_marked():
+    masks = np.zeros((3, 2, 4, 4), np.uint8)
+    masks[0, 0], masks[1, :, :2], masks[2, 0, 0, 0] = 1, 1, 1  # all and nothing; half of both; one pixel and nothing
+    store = Store(np.zeros((3, 1, 4, 4), np.uint8), np.zeros(3, int), masks, {"files": ["a", "b", "c"]})
+    found = marked_everything(Split(store, np.arange(3)))
+    # 2 · area / (area + 16), the mean of both masks; an empty mask counts as 0
+    assert found == pytest.approx({"a": 1 / 2, "b": 2 * 8 / 24, "c": 2 / 17 / 2})
+
+
+def test_the_fit_of_a_u_net_is_a_mean_over_cases(tmp_path):
+    job = UnetJob(Job("unets/real", (), 1), "real", None, 0.0, (1.0,), 0)
+    folder = tmp_path / "unets/real"
+    folder.mkdir(parents=True)
+    write_case_table(folder / "test_cases.csv", ["t"], ["p"], ["lesion"], torch.tensor([[0.5]]))
+    assert collect([job], tmp_path)[0].training_dice is None
+    dice = torch.tensor([[0.2], [0.4], [0.9]])
+    write_case_table(folder / "train_cases.csv", ["x", "y", "z"], ["a", "a", "b"], ["lesion"], dice)
+    assert collect([job], tmp_path)[0].training_dice == pytest.approx((0.3 + 0.9) / 2)
