@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.downstream.results import MIXED, REAL, REGIMES, SYNTHETIC, SYNTHETIC_THEN_REAL, WITH_SYNTHETIC
+from src.downstream.results import MIXED, REAL, REGIMES, SYNTHETIC, SYNTHETIC_THEN_REAL, UNAUGMENTED, WITH_SYNTHETIC
 from src.errors import UserError
 
 
@@ -129,7 +129,9 @@ def unet_jobs(
     first, second = [], []
     for seed in range(settings.seeds):
         for fraction in settings.fractions:
-            first.append(UnetJob(_unet(settings, REAL, seed, fraction, whole), REAL, None, 0.0, (fraction,), seed))
+            for regime in (REAL, UNAUGMENTED):
+                job = _unet(settings, regime, seed, fraction, whole, augmented=regime == REAL)
+                first.append(UnetJob(job, regime, None, 0.0, (fraction,), seed))
         for (name, trained_on), images in synthetic.items():
             served = tuple(f for f in settings.fractions if settings.generator_fraction(f) == trained_on)
             tag = name if trained_on == 1 else f"{name}-{trained_on:g}"
@@ -161,6 +163,7 @@ def _unet(
     synthetic: Path | None = None,
     ratio: float | None = None,
     initial: Path | None = None,
+    augmented: bool = True,
 ) -> Job:
     decisive = [
         f"images={images}",
@@ -168,6 +171,7 @@ def _unet(
         f"training.seed={settings.case_seed(seed)}",
         f"training.real_fraction={fraction:g}",
         *([f"training.ratio={ratio:g}"] if ratio is not None else []),
+        *([] if augmented else ["model.augmentation=null"]),
     ]
     sources = {key: path for key, path in (("training.synthetic", synthetic), ("model.initial", initial)) if path}
     stem = f"unets/{stem}-{fraction:g}-seed{seed}" if fraction else f"unets/{stem}-seed{seed}"

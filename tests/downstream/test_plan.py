@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from src.downstream.plan import Recipe, StudySettings, generator_job, unet_jobs
-from src.downstream.results import MIXED, REAL, SYNTHETIC, SYNTHETIC_THEN_REAL
+from src.downstream.results import MIXED, REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, UNAUGMENTED
 from src.errors import UserError
 
 UNET = Recipe(("data=phantom", "model=unet", "batch_size=16"), images=1000, batch_size=16, digest="as it is")
@@ -34,8 +34,20 @@ def named(jobs) -> set[str]:
 
 def test_every_regime_generator_fraction_and_seed_has_a_job_and_synthetic_alone_needs_no_fraction():
     kinds = [(unet.regime, unet.generator, fraction) for unet in plan() for fraction in unet.fractions]
-    assert len(kinds) == 2 * 2 * (1 + 2 * 3) and len(set(kinds)) == 2 * (1 + 2 * 3)
-    assert len(named(plan())) == 2 * (2 + 2 * (1 + 1 + 2 + 2))
+    assert len(kinds) == 2 * 2 * (2 + 2 * 3) and len(set(kinds)) == 2 * (2 + 2 * 3)
+    assert len(named(plan())) == 2 * (2 * 2 + 2 * (1 + 1 + 2 + 2))
+
+
+def test_real_images_without_augmentation_are_always_learned_from_too_and_nothing_else_goes_without():
+    jobs = plan(replace(SETTINGS, regimes=(MIXED,)))
+    plain = {(u.fractions, u.seed): u.job for u in jobs if u.regime == UNAUGMENTED}
+    assert len(plain) == 2 * 2
+    for unet in jobs:
+        if unet.regime == REAL:
+            job = plain[unet.fractions, unet.seed]
+            assert set(job.overrides) - set(unet.job.overrides) == {"model.augmentation=null"}
+            assert job.overrides.index("model.augmentation=null") >= len(UNET.overrides)  # it has the last word
+    assert [u.regime for u in jobs if "model.augmentation=null" in u.job.overrides] == [UNAUGMENTED] * 4
 
 
 def test_every_regime_shows_as_many_images_and_fine_tuning_starts_with_its_own_pre_training():
