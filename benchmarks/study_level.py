@@ -1,6 +1,6 @@
 """How often a study without an effect finds one, and how often it finds one that is there: the tables of docs/study.md.
 
-    python -m benchmarks.study_level            # all cells, 2,000 studies each, about half an hour on one core
+    python -m benchmarks.study_level            # all cells, 2,000 studies each, about a quarter of an hour on one core
     python -m benchmarks.study_level studies=200
 
 Studies are made up: 7 arms × seeds × cases, six arms against one, found at Holm's first step (any of six) or, for the
@@ -96,7 +96,7 @@ def by_method(table: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _satterthwaite(a: np.ndarray, b: np.ndarray, freedom_a: int, freedom_b: int) -> np.ndarray:
-    freedom = (a + b) ** 2 / (a**2 / freedom_a + b**2 / freedom_b)
+    freedom = (a + b) ** 2 / np.maximum(a**2 / freedom_a + b**2 / freedom_b, np.finfo(float).tiny)
     return special.stdtrit(freedom, ERROR / 2) ** 2 * (a + b)
 
 

@@ -73,7 +73,7 @@ class StudySettings:
         if not all(ratio > 0 for ratio in self.ratios):
             raise UserError(f"ratios={list(self.ratios)}: each must be above 0")
         if self.seeds < 1:
-            raise UserError(f"seeds={self.seeds} must be at least 1; 3 or more give intervals worth having")
+            raise UserError(f"seeds={self.seeds} must be at least 1; a verdict needs 2, and 5 tell more")
 
     @property
     def generator_fractions(self) -> tuple[float, ...]:

@@ -45,6 +45,8 @@ class Power:
     @property
     def advice(self) -> str:
         """What narrows the next study most."""
+        if self.more_seeds == self.more_cases == 1:
+            return "Twice the seeds would not make it one, nor would twice the test cases: both are needed."
         better = "seeds" if self.more_seeds < self.more_cases else "test cases"
         return (
             f"Twice the seeds ({2 * self.seeds}) would lower that to {effect_text(self.more_seeds)}, twice the test "

@@ -107,11 +107,8 @@ def mean_over_cases(values: np.ndarray, cases: Sequence[str]) -> Estimate:
     table = case_means(values, cases)
     seeds, count = table.shape
     case_freedom, seed_freedom = freedoms(count, seeds, 1)
-    between_cases, between_seeds, rest = mean_squares(table)
-    variances = _count_rest_once(between_cases, case_freedom, between_seeds, seed_freedom, rest) / table.size
-    return Estimate(
-        float(table.mean()), float(variances[0]), case_freedom, float(variances[1]), seed_freedom, seeds, count
-    )
+    between_cases, between_seeds, _ = (float(square) / table.size for square in mean_squares(table))
+    return Estimate(float(table.mean()), between_cases, case_freedom, between_seeds, seed_freedom, seeds, count)
 
 
 def paired_difference(
