@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from src.downstream.comparisons import LEVEL, Table
+from src.downstream.comparisons import Table
 from src.downstream.results import REAL, Arm, JobResult, fraction_text
 from src.downstream.statistics import case_means
 
+RARE = 0.01  # p of a wider spread of the baseline than of the other arms
 UNDER_FITTED = 0.02  # Dice on training images below that of the smallest share by more than this, and no better on test
 
 
@@ -67,7 +68,7 @@ def _wide_baseline(table: Table, fraction: float) -> Iterable[str]:
         return
     spread = np.var([case_means(arm, table.cases).mean(1) for arm in stacked], axis=1, ddof=1)
     own, others, freedom = spread[0], spread[1:].mean(), stacked.shape[1] - 1
-    if others > 0 and stats.f.sf(own / others, freedom, freedom * len(arms)) < 1 - LEVEL:
+    if others > 0 and stats.f.sf(own / others, freedom, freedom * len(arms)) < RARE:
         yield (
             f"The Dice of real images alone spreads by {np.sqrt(own):.3f} between seeds, that of the other arms by "
             f"{np.sqrt(others):.3f}: where the baseline is less stable than all else, the intervals are too narrow."
