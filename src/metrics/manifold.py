@@ -15,7 +15,6 @@ from src.errors import UserError
 from src.metrics.features import check_pair
 
 BLOCK = 2**24  # distances held at a time, 128 MiB
-ROUNDING = 1e-10  # of the largest squared norm: a copy of an image is at distance 0, its k-th neighbour on the sphere
 
 
 class PrecisionRecall(NamedTuple):
@@ -66,19 +65,28 @@ def _share_inside(points: Tensor, centres: Tensor, squared_radii: Tensor) -> flo
 
 def _inside(points: Tensor, centres: Tensor, squared_radii: Tensor) -> Iterator[Tensor]:
     """For a block of points at a time: (points, centres), whether the point lies in the ball, its surface included."""
-    for squared in _squared_distances(points, centres):
+    for squared in _squared_distances(points, centres, least=True):
         yield squared <= squared_radii
 
 
 def _squared_radii(features: Tensor, k: int) -> Tensor:
-    """(N,): from each image to its k-th nearest neighbour, the first being the image itself, and a rounding more."""
-    radii = torch.cat([squared.kthvalue(k + 1).values for squared in _squared_distances(features, features)])
-    return radii + ROUNDING * features.square().sum(1).max()
+    """(N,): from each image to its k-th nearest neighbour, the first being the image itself."""
+    return torch.cat([squared.kthvalue(k + 1).values for squared in _squared_distances(features, features)])
 
 
-def _squared_distances(points: Tensor, centres: Tensor) -> Iterator[Tensor]:
+def _squared_distances(points: Tensor, centres: Tensor, least: bool = False) -> Iterator[Tensor]:
+    """For a block of points at a time: the most, or the ``least``, that (points, centres) may be apart.
+
+    Between the two lies the rounding of this pair, (D + 4) ε (‖x‖² + ‖y‖²) at most (Higham, 2002, section 3.1), so that
+    a copy of an image is at distance 0 and the k-th neighbour on the sphere. Seen from the centres' median, norms are
+    small, and an outlier widens its own distances alone.
+    """
+    middle = centres.median(0).values
+    points, centres = points - middle, centres - middle
+    rounding = (points.shape[1] + 4) * torch.finfo(points.dtype).eps * (-1 if least else 1)
+    norms = (1 + rounding) * centres.square().sum(1)
     for rows in points.split(max(1, BLOCK // len(centres))):
-        yield rows.square().sum(1, keepdim=True) + centres.square().sum(1) - 2 * rows @ centres.T
+        yield (1 + rounding) * rows.square().sum(1, keepdim=True) + norms - 2 * rows @ centres.T
 
 
 def _check(real: Tensor, generated: Tensor, k: int, generated_too: bool = True) -> tuple[Tensor, Tensor]:

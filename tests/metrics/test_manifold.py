@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -67,6 +68,29 @@ def test_identical_sets_score_1_also_where_images_repeat(monkeypatch, copies):
     assert coverage == 1
     # A ball holds its image and its 3 neighbours, the third on the surface; with copies, the 5 at distance 0.
     assert density == pytest.approx(max(4, copies) / 3)
+
+
+def drawn(n: int, seed: int, mean: float) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(n, 16)) * 0.9 + mean)
+
+
+OUTLIER = torch.eye(16, dtype=torch.float64)[:1] * 1e6
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "expected"),  # precision, recall (k = 3), density, coverage (k = 5)
+    [
+        (drawn(60, 1, 0), drawn(50, 2, 0.25), (0.74, 0.85, 0.7, 0.9166667)),  # of the package prdc 0.2
+        (drawn(60, 1, 0) + 1e4, drawn(50, 2, 0.25) + 1e4, (0.74, 0.85, 0.7, 0.9166667)),
+        # of scipy's cdist, which takes the difference of each pair
+        (torch.cat([drawn(60, 1, 0), OUTLIER]), drawn(50, 2, 0.25), (0.78, 0.8360656, 0.736, 0.9180328)),
+        (drawn(60, 1, 0), torch.cat([drawn(50, 2, 0.25), OUTLIER]), (0.7254902, 0.85, 0.6862745, 0.9166667)),
+    ],
+    ids=["plain", "offset", "a real outlier", "a generated outlier"],
+)
+def test_an_offset_or_an_outlier_of_the_features_changes_no_other_pair(real, generated, expected):
+    found = (*precision_recall(real, generated, 3), *density_coverage(real, generated, 5))
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_sets_far_apart_score_0():
