@@ -104,7 +104,7 @@ class Detection(Classification):
     def evaluate(self, predictions: Sequence[tuple[Tensor, Batch]]) -> dict[str, float]:
         """As ``Classification``, and ``auc``: the chance that a generated image looks more so than a real one."""
         score, label = _scores(predictions)
-        return {**super().evaluate(predictions), "auc": binary_auroc(score, label).item()}
+        return {**super().evaluate(predictions), "auc": auc(score, label)}
 
     def report(
         self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path, name: str, network: nn.Module
@@ -119,21 +119,39 @@ class Detection(Classification):
 
 
 def _scores(predictions: Sequence[tuple[Tensor, Batch]]) -> tuple[Tensor, Tensor]:
-    """The logit of being generated (N,), and the label (N,)."""
-    output = torch.cat([output for output, _ in predictions])
+    """The logit of being generated (N,), in float64, and the label (N,)."""
+    output = torch.cat([output for output, _ in predictions]).double()
     return output[:, 1] - output[:, 0], torch.cat([batch["label"] for _, batch in predictions])
+
+
+def places(score: Tensor) -> Tensor:
+    """The place of each score among the distinct ones, from 0 to 1, float64: all that a ROC curve asks of scores.
+
+    Of scores beyond [0, 1] torchmetrics takes the sigmoid, which is 1 for every float32 above 17: an order is lost.
+    """
+    distinct, place = score.unique(return_inverse=True)
+    return place.double() / len(distinct)
+
+
+def auc(score: Tensor, label: Tensor) -> float:
+    """The share of pairs of a generated and a real image whose scores (N,) are in this order; half of a tie counts.
+
+    Args:
+        label: (N,), 1 for generated images.
+    """
+    return binary_auroc(places(score), label).item()
 
 
 def save_roc(score: Tensor, label: Tensor, path: Path) -> None:
     """The share of generated images found, over the share of real ones taken for generated, at every threshold."""
-    false, true, _ = binary_roc(score, label)
+    false, true, _ = binary_roc(places(score), label)
     figure = Figure(figsize=(4, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(false.cpu(), true.cpu(), color=COLOURS[0], linewidth=1.6)
     axes.plot([0, 1], [0, 1], color="#c8ccd2", linewidth=1)
     axes.set(
         xlabel="real images taken for generated", ylabel="generated images found",
-        title=f"AUC {binary_auroc(score, label).item():.3f}", xlim=(0, 1), ylim=(0, 1.01), aspect="equal",
+        title=f"AUC {auc(score, label):.3f}", xlim=(0, 1), ylim=(0, 1.01), aspect="equal",
     )  # fmt: skip
     write_atomically(path, figure_png(figure, facecolor="white"))
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from src.data.phantom import PhantomData
-from src.downstream.detection import Detection, RealOrGenerated, look_strip
+from src.downstream.detection import Detection, RealOrGenerated, look_strip, save_roc
 from src.errors import UserError
 from tests.conftest import SMALL
 
@@ -95,6 +95,21 @@ def test_the_auc_is_the_share_of_pairs_in_order():
     scores = Detection().evaluate([(output, batch)])
     assert tuple(scores) == Detection.scores
     assert scores["auc"] == pytest.approx(3 / 4) and scores["accuracy"] == pytest.approx(2 / 4)
+
+
+def test_the_auc_keeps_the_order_of_large_logits_and_halves_ties(tmp_path, monkeypatch):
+    label = torch.arange(2).repeat_interleave(40)
+    score = (np.random.default_rng(0).normal(size=80) + 1.8 * label.numpy() + 25).round(1)  # from 22.7 to 28.8
+    output = torch.stack([torch.zeros(80), torch.from_numpy(score).float()], 1)
+    predictions: list = [(output, {"label": label})]
+    assert Detection().evaluate(predictions)["auc"] == pytest.approx(0.945)  # of scikit-learn 1.9
+
+    drawn = []
+    monkeypatch.setattr("src.downstream.detection.figure_png", lambda figure, **_: drawn.append(figure) or b"")
+    save_roc(output[:, 1], label, tmp_path / "roc.png")
+    (axes,) = drawn[0].axes
+    false, true = axes.lines[0].get_data()
+    assert axes.get_title() == "AUC 0.945" and np.trapezoid(true, false) == pytest.approx(0.945)
 
 
 def test_the_strip_is_brightest_where_the_answer_is_decided():
