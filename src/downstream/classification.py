@@ -13,6 +13,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error,
 
 from src.data.store import UNKNOWN, Batch, Split
 from src.errors import UserError
+from src.metrics.accuracy import accuracy, balanced_accuracy
 
 
 class Classification:
@@ -22,7 +23,7 @@ class Classification:
         label_smoothing: share of the target that is spread evenly over all classes (Szegedy et al., 2016).
     """
 
-    scores: tuple[str, ...] = ("accuracy", "cross_entropy", "calibration_error")
+    scores: tuple[str, ...] = ("accuracy", "balanced_accuracy", "cross_entropy", "calibration_error")
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
@@ -39,11 +40,13 @@ class Classification:
         return F.cross_entropy(output.float(), batch["label"], label_smoothing=self.label_smoothing)
 
     def evaluate(self, predictions: Sequence[tuple[Tensor, Batch]]) -> dict[str, float]:
-        """``accuracy``, ``cross_entropy`` (nats) and ``calibration_error`` (expected, 15 bins; Guo et al., 2017)."""
+        """``accuracy``, ``balanced_accuracy`` (the mean over classes), ``cross_entropy`` (nats) and
+        ``calibration_error`` (expected, 15 bins; Guo et al., 2017)."""
         logits = torch.cat([output for output, _ in predictions])
         label = torch.cat([batch["label"] for _, batch in predictions])
         return {
-            "accuracy": (logits.argmax(1) == label).double().mean().item(),
+            "accuracy": accuracy(logits.argmax(1), label),
+            "balanced_accuracy": balanced_accuracy(logits.argmax(1), label, logits.shape[1]),
             "cross_entropy": F.cross_entropy(logits, label).item(),
             "calibration_error": multiclass_calibration_error(logits.softmax(1), label, logits.shape[1]).item(),
         }
