@@ -7,7 +7,7 @@ from torch import Tensor
 from src.errors import UserError
 
 
-def check_features(features: Tensor, name: str) -> Tensor:
+def check_features(features: Tensor, name: str = "") -> Tensor:
     """The (N, D) features in float64; ``name`` ("real", "generated") says of which images.
 
     Raises:
@@ -16,14 +16,14 @@ def check_features(features: Tensor, name: str) -> Tensor:
     """
     if features.ndim != 2:
         raise ValueError(f"features are (images, values), got the shape {tuple(features.shape)}")
-    features = features.double()
     finite = features.isfinite().all(1)
     if not finite.all():
+        images = f"{name} image".strip()
         raise UserError(
-            f"the features of {name} image {int(finite.int().argmin())} are not finite: the images are broken or their "
-            "generator has diverged, score an earlier checkpoint"
+            f"the features of {images} {int(finite.int().argmin())} are not finite: the images are broken, or their "
+            "generator or the network that gives the features has diverged: score an earlier checkpoint"
         )
-    return features
+    return features.double()
 
 
 def check_pair(real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:

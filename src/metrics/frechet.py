@@ -24,16 +24,24 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
 
     Returns:
         () float64, ≥ 0.
+
+    Raises:
+        UserError: a value is not finite.
     """
+    for name, mean, covariance in (("first", mean_a, covariance_a), ("second", mean_b, covariance_b)):
+        if not (mean.isfinite().all() and covariance.isfinite().all()):
+            raise UserError(
+                f"the Fréchet distance's {name} mean or covariance is not finite: the features of an image are not"
+            )
     mean_a, covariance_a, mean_b, covariance_b = (x.double() for x in (mean_a, covariance_a, mean_b, covariance_b))
     root = matrix_root(covariance_a)
     distance = (mean_a - mean_b).square().sum() + covariance_a.trace() + covariance_b.trace()
     return (distance - 2 * trace_of_root(root @ covariance_b @ root)).clamp(min=0)
 
 
-def mean_and_covariance(features: Tensor) -> tuple[Tensor, Tensor]:
-    """(D,) and unbiased (D, D), float64, of (N, D) features, N ≥ 2."""
-    features = features.double()
+def mean_and_covariance(features: Tensor, name: str = "") -> tuple[Tensor, Tensor]:
+    """(D,) and unbiased (D, D), float64, of (N, D) features, N ≥ 2; errors are those of ``check_features``."""
+    features = check_features(features, name)
     return features.mean(0), features.T.cov()
 
 

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from src.clock import Stream, derive_seed, random_generator
 from src.data.store import Batch
+from src.errors import UserError
 from src.networks.latent import Latent
 from src.networks.progressive import blend_real
 from src.networks.second_derivative import differentiable_twice
 from src.pixels import to_unit_range
+from src.training.divergence import diverged
 from src.training.ema import ExponentialMovingAverage
 from src.training.module import ClockedModule, OptimizerFactory, seed_noise, send
 from src.training.penalties import Penalty
@@ -96,6 +98,7 @@ class AdversarialModule(ClockedModule):
         self.metrics = ("loss_d", "loss_g", "d_real", "d_fake", *(["penalty"] if self.penalties else []))
         self.gives_probabilities = loss.gives_probabilities
         self.group: int | None = getattr(discriminator, "group", None)
+        self.checkpoint = ""  # that the weights are from; empty while they are trained
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.optimizer(self.discriminator.parameters()), self.optimizer(self.generator.parameters())]
@@ -160,6 +163,9 @@ class AdversarialModule(ClockedModule):
         """Images (B, C, H, W) in [-1, 1] from ``latents`` (B, dim), without autocast and in evaluation mode.
 
         They have the final resolution, also while the networks still work below it.
+
+        Raises:
+            UserError: a value is not finite, which clamping would have turned into black or white.
         """
         state = self.schedule.at(self.clock.images)
         network = self.ema or self.generator
@@ -168,12 +174,18 @@ class AdversarialModule(ClockedModule):
         some = max(1, SAMPLED_AT_ONCE // state.resolution**2)
         with torch.autocast(self.device.type, enabled=False):
             parts = [
-                network(part, **self.schedule.growth(state)).clamp(-1, 1)
+                network(part, **self.schedule.growth(state))
                 for part in latents.to(next(network.parameters())).split(some)
             ]
         network.train(training)
         images = torch.cat(parts)
-        return F.interpolate(images, scale_factor=self.schedule.resolution // state.resolution)
+        if not images.isfinite().all():
+            raise UserError(
+                f"checkpoint {self.checkpoint} makes images that are not finite: take an earlier one"
+                if self.checkpoint
+                else diverged("an image of the generator", "not finite", self.clock.images)
+            )
+        return F.interpolate(images.clamp(-1, 1), scale_factor=self.schedule.resolution // state.resolution)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator}

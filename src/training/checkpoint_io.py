@@ -72,7 +72,8 @@ def load_weights(network: nn.Module, path: Path, prefixes: Sequence[str]) -> Non
     """Load the weights that a checkpoint or run folder keeps under the first of ``prefixes`` that it has.
 
     Raises:
-        UserError: there is no checkpoint, or it is of another architecture; the first weight that differs is named.
+        UserError: there is no checkpoint, it is of another architecture, or a weight is not finite; the first weight
+            that is so is named.
     """
     path = find_checkpoint(path)
     apply_weights(network, read_checkpoint(path), prefixes, path)
@@ -84,6 +85,9 @@ def apply_weights(network: nn.Module, checkpoint: Mapping[str, Any], prefixes: S
     prefix = next((p for p in prefixes if any(key.startswith(p) for key in stored)), prefixes[-1])
     weights = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
     check_architecture(network.state_dict(), weights, f"checkpoint {path}")
+    for key, value in weights.items():
+        if not value.isfinite().all():
+            raise UserError(f"checkpoint {path}: {key} is not finite, its training diverged: take an earlier one")
     network.load_state_dict(weights)
 
 

@@ -10,6 +10,14 @@ from src.errors import UserError
 WON = 0.99  # D(x) above this and D(G(z)) below its complement: the generator learns nothing
 
 
+def diverged(name: str, value: str, images: int) -> str:
+    """What to say where ``name`` is no finite number after ``images``."""
+    return (
+        f"training diverged: {name} is {value} after {images:,} images; "
+        "the last checkpoint is from before. Try a lower optim.lr, or trainer.precision=32-true"
+    )
+
+
 class DivergenceMonitor:
     """Watches the rows of the metrics.
 
@@ -30,10 +38,7 @@ class DivergenceMonitor:
         """
         for name, value in row.items():
             if not math.isfinite(value):
-                raise UserError(
-                    f"training diverged: {name} is {value} after {images:,} images; "
-                    "the last checkpoint is from before. Try a lower optim.lr, or trainer.precision=32-true"
-                )
+                raise UserError(diverged(name, str(value), images))
         if self.patience is None:
             return None
         if not (row.get("d_real", 0.5) > WON and row.get("d_fake", 0.5) < 1 - WON):

@@ -44,8 +44,8 @@ def load_run(path: Path) -> TrainedRun:
     """The best, else the last checkpoint of a run folder, or a given file ``<run folder>/checkpoints/<name>.ckpt``.
 
     Raises:
-        UserError: there is no run or no checkpoint; the checkpoint is of another architecture; config.yaml names code
-            that is not this repository's, or does not fit its present version.
+        UserError: there is no run or no checkpoint; the checkpoint is of another architecture or holds values that are
+            not finite; config.yaml names code that is not this repository's, or does not fit its present version.
     """
     checkpoint = find_checkpoint(path)
     folder = path if path.is_dir() else path.absolute().parents[1]
@@ -63,6 +63,8 @@ def load_run(path: Path) -> TrainedRun:
         )
     apply_weights(module, stored, ("",), checkpoint)
     module.clock.images = stored["images"]
+    if isinstance(module, AdversarialModule):
+        module.checkpoint = str(checkpoint)
     return TrainedRun(folder, settings, module.eval(), checkpoint)
 
 

@@ -106,3 +106,15 @@ def test_features_of_a_diverged_generator_are_named():
     features[3, 2] = math.nan
     with pytest.raises(UserError, match="features of generated image 3 are not finite"):
         FrechetDistance(8).update(features, real=False)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_reaches_no_linear_algebra(value):
+    features = features_of(5, 8, 1)
+    features[3, 2] = value
+    with pytest.raises(UserError, match="features of generated image 3 are not finite"):
+        mean_and_covariance(features, "generated")
+    mean, covariance = mean_and_covariance(features_of(5, 8, 1))
+    for broken in ((mean * value, covariance), (mean, covariance * value)):
+        with pytest.raises(UserError, match="distance's second mean or covariance is not finite"):
+            frechet_distance(mean, covariance, *broken)

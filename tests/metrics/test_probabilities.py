@@ -118,6 +118,20 @@ def test_a_softmax_in_half_precision_is_accepted():
     assert float(inception_score(logits.half().softmax(1))) == pytest.approx(exact, rel=1e-2)
 
 
+@pytest.mark.parametrize("off", [9e-4, -9e-4])
+def test_rows_whose_sums_are_off_by_a_thousandth_are_refused(off):
+    with pytest.raises(UserError, match=r"row 0 .* has the sum (1.0009|0.9991) "):
+        inception_score(matrix([0.2, 0.5, 0.3 + off]))
+
+
+def test_a_softmax_in_bfloat16_is_accepted_whose_sums_are_off_by_more():
+    rows = torch.randn(2000, 10, generator=torch.Generator().manual_seed(0)).bfloat16().softmax(1)
+    off = (rows.double().sum(1) - 1).abs().max()
+    assert off > 1e-3 and float(inception_score(rows)) > 1
+    with pytest.raises(UserError, match="has the sum"):  # in float32 nothing explains it
+        inception_score(rows.float())
+
+
 def test_sums_are_exact_in_half_precision_too():
     probabilities = torch.randn(1000, 10, generator=torch.Generator().manual_seed(0)).half().softmax(1)
     metric = InceptionScore(10)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,25 @@ def test_a_restored_generator_makes_the_images_that_its_checkpoint_made(tiny):
     latents = run.module.latent.sample(2, random_generator(0, Stream.SAMPLES))
     again = load_run(run.checkpoint)
     assert again.folder.name == "a" and torch.equal(run.module.sample(latents), again.module.sample(latents))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused_with_the_name_of_their_checkpoint(tiny, value):
+    file = tiny() / "checkpoints/last.ckpt"
+    stored = torch.load(file, weights_only=True)
+    name = next(key for key in stored["state_dict"] if key.startswith("generator.") and key.endswith("weight"))
+    stored["state_dict"][name][0] = value
+    torch.save(stored, file)
+    with pytest.raises(UserError, match=f"outputs/a/checkpoints/last.ckpt: {name} is not finite, .* an earlier one"):
+        load_generator(RUN)
+
+
+def test_images_that_are_not_finite_are_not_clamped_to_white_but_refused(tiny):
+    module = load_generator(tiny()).module
+    latents = module.latent.sample(2, random_generator(0, Stream.SAMPLES))
+    module.generator.register_forward_hook(lambda network, inputs, images: images / 0)
+    with pytest.raises(UserError, match=r"outputs/a/checkpoints/last\.ckpt makes images that are not finite"):
+        module.sample(latents)
 
 
 def test_a_run_without_settings_or_checkpoint_is_one_line(tiny):
