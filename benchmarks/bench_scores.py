@@ -2,7 +2,7 @@
 
 ``forward`` is the bare pass of C, a ResidualClassifier of width 64, over images of 32 px that are ready as float32
 batches: features and logits are computed and dropped. ``all scores`` is what training does at every interval: the same
-pass in the same precision, and from it every score, without bootstrap, against real statistics that are kept already.
+pass in the same precision, and from it every score, without intervals, against real statistics that are kept already.
 Making the images is in neither.
 """
 
@@ -35,8 +35,9 @@ def make_reference(seen: Observation) -> Reference:
     assert seen.probabilities is not None
     own = means(seen.probabilities)
     mean, covariance = mean_and_covariance(seen.features)
-    neighbours = seen.features[:NEIGHBOURS]
-    return Reference(len(seen.features), own.probabilities, own.entropy, mean, covariance, neighbours, None)
+    some, count = seen.take(NEIGHBOURS), len(seen.features)
+    neighbours = some.features, some.groups, some.probabilities
+    return Reference(count, own.probabilities, own.entropy, mean, covariance, count, *neighbours, None, None)
 
 
 @torch.no_grad()

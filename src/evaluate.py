@@ -43,7 +43,8 @@ def evaluate(cfg: DictConfig) -> Path:
     data.prepare()
     rules = Rules(cfg.kid_subset, cfg.allow_small)
     judge = Judge(data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache)
-    judge.check(cfg.n)
+    if left_out := judge.check(cfg.n):
+        print(left_out)
     for size in sizes(data, cfg.n)[1:]:
         if (subset := rules.subset(len(data.split("train")), size)) < (cfg.kid_subset or 0):
             print(f"kid_subset={cfg.kid_subset} is more than the {size} unseen images: in their table it is {subset}")

@@ -132,7 +132,7 @@ def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study
     """What the runs say, and its page; both are also written to the study's folder."""
     results = collect(runs.jobs, runs.folder)
     write_atomically(runs.folder / "results.json", to_json(results))
-    scores = {name: scores for name, (scores, _) in runs.scored.items()}
+    scores = {name: one.scores for name, one in runs.scored.items()}
     models = {name: run.module.name for (name, _), run in runs.generators.items()}
     answer = analyse(results, scores, models, marked_everything(runs.data.split("test")))
     write_atomically(runs.folder / ANSWER, json.dumps(asdict(answer), indent=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,16 +12,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
+from src import generate as export_command
 from src.evaluate import main
 from src.pixels import to_bytes
 from src.scoring.observation import generated_batches
 from src.scoring.report import short
-from src.training.restore import load_generator
+from src.training.restore import load_data, load_generator
 from tests.conftest import ROOT, SMALL, TINY, Outcome
 
 DATA = ("phantoms=128", "resolution=16")
@@ -45,6 +48,16 @@ def runs(shelf: Path, run_train: Callable[..., Outcome]) -> Path:
 def evaluate(runs: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     def run(*arguments: str) -> Outcome:
         status = main([*arguments, "threads=1"])
+        GlobalHydra.instance().clear()
+        return Outcome(status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def generate(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    def run(*arguments: str) -> Outcome:
+        status = export_command.main([*arguments, "threads=1"])
         GlobalHydra.instance().clear()
         return Outcome(status, *capfd.readouterr())
 
@@ -183,6 +196,49 @@ def test_folders_of_one_name_have_scores_of_their_own(runs, evaluate):
     assert one != other and set(read(other / "scores.json")) == {"b/images", "real (test)", "noise"}
 
 
+def test_the_command_of_the_readme_leaves_out_fid_where_images_are_too_few_for_it_and_says_so(runs, evaluate):
+    outcome = evaluate(f"run={runs}/gan", "n=600", "intervals=false")  # 128 training images, 512 features
+    assert outcome.status == 0, outcome.err
+    assert "FID is left out: of 512 features it needs more than 512 images a side, there are 128 real" in outcome.out
+    assert "FID ↓" not in outcome.out and "KID ↓" in outcome.out
+    rows = read(folder_of(outcome) / "scores.json")
+    assert all("fid" not in entry["scores"] for entries in rows.values() for entry in entries)
+
+
+def test_a_generator_with_weights_that_are_not_numbers_is_no_black_image_but_an_error(
+    runs, evaluate, generate, tmp_path
+):
+    shutil.copytree(runs / "gan", tmp_path / "broken")
+    file = tmp_path / "broken" / "checkpoints" / "last.ckpt"
+    stored = torch.load(file, weights_only=True)
+    for value in stored["state_dict"].values():
+        if value.is_floating_point():
+            value.fill_(float("nan"))
+    torch.save(stored, file)
+    for outcome in (evaluate(f"run={tmp_path}/broken", "n=64"), generate(f"run={tmp_path}/broken", "n=4")):
+        assert outcome.status == 2 and f"{tmp_path}/broken/checkpoints/last.ckpt" in outcome.error
+        assert "is not finite, its training diverged: take an earlier one" in outcome.error
+
+
+def test_scores_better_than_those_of_unseen_real_images_are_marked(runs, evaluate, tmp_path):
+    """Copies of the training images, which no space can tell from them."""
+    data = load_data(load_generator(runs / "gan"))
+    data.prepare()
+    (tmp_path / "copies").mkdir()
+    for index, image in enumerate(data.split("train").gather(np.arange(128))["image"]):
+        Image.fromarray(image[0].numpy()).save(tmp_path / "copies" / f"{index}.png")
+    outcome = evaluate(
+        f"run={tmp_path}/copies", "data=phantom", "data.sizes.val=40", *DATA, "n=128", "allow_small=true",
+        f"out={tmp_path}/out",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    rows = {name: entries[0] for name, entries in read(tmp_path / "out" / "scores.json").items()}
+    assert "fid" in rows["copies"]["better_than_real"]
+    assert rows["noise"]["better_than_real"] == rows["real (test)"]["better_than_real"] == []
+    assert f"{rows['copies']['scores']['fid']:.4g}*" in outcome.out
+    assert "this space does not see the difference" in " ".join(outcome.out.split())
+
+
 def test_without_a_classifier_there_are_no_class_scores(runs, evaluate, tmp_path):
     outcome = evaluate(f"run={runs}/gan", "n=64", "allow_small=true", "intervals=false", f"out={tmp_path}")
     assert "random features" in outcome.out and "AM Score" not in outcome.out and "FID" in outcome.out
@@ -198,10 +254,6 @@ def test_without_a_classifier_there_are_no_class_scores(runs, evaluate, tmp_path
         (["run=RUNS/gan/checkpoints"], "is neither a run (no config.yaml) nor a folder of images"),
         (["run=RUNS/gan/samples"], "data is missing"),
         (["run=RUNS/gan", "classifier=RUNS/gan"], "is a dcgan, not a classifier"),
-        (
-            ["run=RUNS/gan", "classifier=RUNS/clf", "n=20"],
-            "accept a value far too high with allow_small=true",
-        ),
         (["run=RUNS/gan", "classifier=RUNS/clf", "n=64", "kid_subset=65"], "kid_subset=65 does not fit"),
         (["run=RUNS/gan", "classifier=RUNS/clf", "data=phantom", "data.channels=3", *DATA], "channels 1, not 3"),
         (["run=RUNS/gan", "data=phantom", "data.channels=3", *DATA, "n=64", "allow_small=true"], "leave data= out"),

@@ -19,7 +19,7 @@ from src.data.provenance import join_splits
 from src.data.store import CHUNK, Split
 from src.downstream.analysis import Study
 from src.downstream.case_report import PICTURE, TABLE, read_case_table
-from src.downstream.judging import Scored
+from src.downstream.judging import Judged
 from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
 from src.downstream.segmentation import image_dice
@@ -30,7 +30,7 @@ from src.release.copies import Originals, describe
 from src.release.export import to_pixels
 from src.reporting.study import Copy, Generator, Picture, SplitSize, StudyPage
 from src.run_folder import RunFolder
-from src.scoring.passport import Passport
+from src.scoring.report import SUSPICIOUS, TITLES
 from src.training.restore import TrainedRun
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class StudyRuns:
     generators: Mapping[tuple[str, float], TrainedRun]  # by name and share of the training cases
     synthetic: Mapping[tuple[str, float], Path]  # exported images, likewise
     jobs: Sequence[UnetJob]
-    scored: Mapping[str, tuple[Mapping[str, Scored], Passport]]  # the generators of the largest share, by name
+    scored: Mapping[str, Judged]  # the generators of the largest share, by name
 
 
 def collect(jobs: Sequence[UnetJob], folder: Path) -> list[JobResult]:
@@ -109,7 +109,7 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, cache: str, co
         ],
         steps=_steps(runs),
         generators=[
-            Generator(name, runs.scored[name][0] if name in runs.scored else {}, _basis(runs.scored.get(name)),
+            Generator(name, runs.scored[name].scores if name in runs.scored else {}, _basis(runs.scored.get(name)),
                       overlay=exports[name] / "preview.png")
             for name in largest
         ],
@@ -119,7 +119,7 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, cache: str, co
         copies_note=_copies_note(runs.data),
         predictions=list(_predictions(runs)),
         commands=[command],
-        warnings=list(warnings_of(runs.data, per_fraction)),
+        warnings=[*warnings_of(runs.data, per_fraction), *blind_scores(runs.scored)],
     )  # fmt: skip
 
 
@@ -138,6 +138,14 @@ def warnings_of(data: ImageData, per_fraction: bool) -> Iterator[str]:
         )
 
 
+def blind_scores(scored: Mapping[str, Judged]) -> Iterator[str]:
+    """Which scores of which generators tell nothing."""
+    for name, one in scored.items():
+        if one.better_than_real:
+            titles = ", ".join(TITLES[key] for key in one.better_than_real)
+            yield f"{titles} of {name}: {SUSPICIOUS}."
+
+
 def _steps(runs: StudyRuns) -> int:
     """Optimisation steps of a U-Net that trains in one go."""
     whole = next(unet for unet in runs.jobs if unet.regime == REAL)
@@ -145,20 +153,20 @@ def _steps(runs: StudyRuns) -> int:
     return -(-settings["images"] // settings["batch_size"])
 
 
-def _basis(scored: tuple[Mapping[str, Scored], Passport] | None) -> str:
+def _basis(scored: Judged | None) -> str:
     """What scores that may stand in one table have in common."""
     if scored is None:
         return ""
-    passport = scored[1]
-    accuracy = "" if passport.accuracy is None else f", test accuracy {passport.accuracy:.1%}"
+    passport = scored.passport
+    accuracy = f", {passport.accuracies}" if passport.accuracies else ""
     sizes = f"{passport.n_fake:,} generated against {passport.n_real:,} real images"
     return f"{sizes}; {passport.features}{accuracy}; seed {passport.seed}"
 
 
-def _passport(run: TrainedRun, scored: tuple[Mapping[str, Scored], Passport] | None) -> str:
+def _passport(run: TrainedRun, scored: Judged | None) -> str:
     shown = f"{run.module.clock.images:,} real images shown"
     average = "averaged weights" if run.module.ema is not None else "last weights"
-    network = f"; scored by the network {scored[1].network[:12]}" if scored else ""
+    network = f"; scored by the network {scored.passport.network[:12]}" if scored else ""
     return f"{run.module.name}, {shown}, {average}, seed {run.settings['seed']}{network}"
 
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from src.data.base import ImageData
+from src.scoring.contest import beside, judged, observe_unseen
 from src.scoring.judge import Judge
 from src.scoring.passport import Passport
+from src.scoring.report import Row
 from src.scoring.scores import Rules
 from src.training.restore import TrainedRun
 
 Scored = tuple[float, float, float]  # value, low and high of the 95% interval
 
 
+class Judged(NamedTuple):
+    """What a generator is worth to the judge of a study."""
+
+    scores: Mapping[str, Scored]  # those that have an interval
+    passport: Passport
+    better_than_real: Sequence[str]  # scores that beat those of as many unseen real images, beyond chance
+
+
 def score_generators(
     generators: Mapping[str, TrainedRun], data: ImageData, classifier: Path | None, count: int, cache: str
-) -> dict[str, tuple[dict[str, Scored], Passport]]:
-    """By name of the generator: its scores that have an interval, and their passport.
+) -> dict[str, Judged]:
+    """By name of the generator.
 
     Args:
         data: prepared; the training split are the real images.
@@ -30,10 +41,18 @@ def score_generators(
         UserError: the classifier is one of other data.
     """
     judge = Judge(data, None if classifier is None else str(classifier), "classifier", 0, 256, Rules(), cache)
-    found = {}
+    found: dict[str, Judged] = {}
+    floor: Row | None = None
     for name, run in generators.items():
-        seen = judge.observe(judge.generated(run.module, count))
-        values, intervals = judge.scores(seen), judge.intervals(seen)
-        scores = {key: (values[key], *bounds) for key, bounds in intervals.items()}
-        found[name] = scores, judge.passport(count, run.module)
+        seen = judge.observe(judge.generated(run.module, count), name)  # moves the network to where the GAN is
+        row = judged(judge, name, seen, module=run.module)
+        if floor is None and (real := observe_unseen(judge, count)) is not None:
+            floor = judged(judge, "real", real)
+        fewer = row
+        if floor is not None:
+            if floor.passport.n_fake < count:
+                fewer = judged(judge, name, seen.take(floor.passport.n_fake))
+            fewer = beside(fewer, floor)
+        scores = {key: (row.scores[key], *bounds) for key, bounds in row.intervals.items()}
+        found[name] = Judged(scores, row.passport, fewer.better_than_real)
     return found

@@ -106,13 +106,23 @@ def _seeds(group: Group, words: Sequence[Mapping[str, str]], columns: Sequence[C
     for places in group_by_seed(group):
         first, numbers = places[0], []
         for column in columns:
-            found = (column.value(group.runs[place]) for place in places)
-            values = [value for value in found if value is not None and math.isfinite(value)]
-            mean, margin = mean_and_margin(values) if len(values) > 1 else (None, None)
-            numbers.append(column.show(mean) + (f" ± {significant(margin)}" if margin is not None else ""))
+            numbers.append(_over_seeds(column, [column.value(group.runs[place]) for place in places]))
         own = [words[first][head] for head in heads]
         rows.append({"model": group.runs[first].model, "words": [*own, len(places)], "numbers": numbers})
     return {"words": [*heads, "seeds"], "numbers": [column.title for column in columns], "rows": rows}
+
+
+def _over_seeds(column: Column, found: Sequence[float | None]) -> str:
+    """The mean over the seeds that have a value, with its margin and, where some have none, their number."""
+    values = [value for value in found if value is not None]
+    infinite = sum(not math.isfinite(value) for value in values)
+    if infinite:  # a mean of the rest would be of the better seeds
+        return f"not finite in {infinite} of {len(found)}"
+    share = f" ({len(values)} of {len(found)})" if 0 < len(values) < len(found) else ""
+    if len(values) < 2:
+        return column.show(values[0] if values else None) + share
+    mean, margin = mean_and_margin(values)
+    return f"{column.show(mean)} ± {significant(margin)}{share}"
 
 
 def unlike_intervals(runs: Sequence[Run]) -> str:

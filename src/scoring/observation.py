@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from src.clock import Stream, random_generator
 from src.data.store import Split
+from src.metrics.features import check_features
 from src.pixels import to_bytes, to_unit_range
 from src.scoring.space import FeatureSpace
 
@@ -21,18 +22,38 @@ class Observation(NamedTuple):
     probabilities: Tensor | None  # (N, K) class probabilities; None where the space has no classes
     features: Tensor  # (N, D)
     pictures: Tensor  # the first images, (at most PICTURES, C, H, W) uint8
+    groups: Tensor  # (N,) numbers from 0: the case (patient) of each image; each its own where none are known
 
     def take(self, count: int) -> Observation:
         """What the first ``count`` images would have left."""
         probabilities = None if self.probabilities is None else self.probabilities[:count]
-        return Observation(probabilities, self.features[:count], self.pictures[:count])
+        return Observation(probabilities, self.features[:count], self.pictures[:count], renumbered(self.groups[:count]))
+
+
+def renumbered(groups: Tensor) -> Tensor:
+    """(N,) numbers from 0, without gaps, alike where ``groups`` are."""
+    return groups.unique(return_inverse=True)[1]
+
+
+def numbered(cases: Sequence[str] | None, count: int) -> Tensor:
+    """The numbers of the cases of ``count`` images; each its own where there are none."""
+    return torch.arange(count) if cases is None else torch.from_numpy(np.unique(cases, return_inverse=True)[1])
 
 
 @torch.no_grad()
-def observe(space: FeatureSpace, batches: Iterable[Tensor]) -> Observation:
+def observe(
+    space: FeatureSpace, batches: Iterable[Tensor], name: str = "", cases: Sequence[str] | None = None
+) -> Observation:
     """One pass of ``space`` over batches (B, C, H, W) in [-1, 1], one at least; the result is on the CPU.
 
     In float32, whatever the training's precision. Images should come in random order: some scores take the first.
+
+    Args:
+        name: whose images they are, for messages.
+        cases: by position, the case of each image; None where each is its own.
+
+    Raises:
+        UserError: a feature is not finite.
     """
     device = next(iter(space.state_dict().values())).device
     probabilities, features, pictures, kept = [], [], [], 0
@@ -46,8 +67,13 @@ def observe(space: FeatureSpace, batches: Iterable[Tensor]) -> Observation:
             if kept < PICTURES:
                 pictures.append(to_bytes(batch[: PICTURES - kept]).cpu())
                 kept += len(pictures[-1])
+    found = torch.cat(features)
+    check_features(found, name)
     return Observation(
-        torch.cat(probabilities) if probabilities else None, torch.cat(features), torch.cat(pictures).contiguous()
+        torch.cat(probabilities) if probabilities else None,
+        found,
+        torch.cat(pictures).contiguous(),
+        numbered(cases, len(found)),
     )
 
 

@@ -8,7 +8,12 @@ from typing import Any
 
 from src.errors import UserError
 
-INFORMATION = ("images_shown", "version")  # may differ: what is compared, and what it was computed with
+INFORMATION = (
+    "images_shown",
+    "version",
+    "cases",
+)  # may differ: what is compared, and how; cases bear on intervals alone
+MEASURED = ("accuracy", "balanced_accuracy")  # known when the real images have been looked at
 
 
 @dataclass(frozen=True)
@@ -22,16 +27,26 @@ class Passport:
     split: str  # which of the data's splits the real images are
     features: str  # space of FID, KID, precision, recall, density and coverage
     network: str  # sha256 of the weights that give features and class probabilities
+    cases: int  # patients among the real images; as many as images where none are known
     accuracy: float | None  # of the classifier on the data's test images, else val; None without a classifier
+    balanced_accuracy: float | None  # likewise: the mean over the classes, which are seldom equally frequent
     resolution: int  # pixels a side
     seed: int  # of latents and subsets
     kid_subset: int  # images
+    ssim_window: int  # pixels a side; windows lie within the image
     ema: bool | None  # whether the generator's average made the images; None: no generator did
     images_shown: int | None  # to the discriminator when the generator was saved; None: no generator, or unknown
     version: str  # of torch and of the way scores are computed
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def accuracies(self) -> str:
+        """In words, empty without a classifier."""
+        if self.accuracy is None or self.balanced_accuracy is None:
+            return ""
+        return f"test accuracy {self.accuracy:.1%} (balanced {self.balanced_accuracy:.1%})"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str) -> Passport:

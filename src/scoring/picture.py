@@ -14,7 +14,7 @@ from torchvision.utils import make_grid
 
 from src.atomic import write_atomically
 from src.reporting.figures import COLOURS, LIGHT, figure_png
-from src.scoring.report import TITLES, Row, caption, heading, short, titled
+from src.scoring.report import SUSPICIOUS, TITLES, Row, caption, heading, mark, short, titled
 
 
 def save_picture(rows: Sequence[Row], samples: Mapping[str, Tensor], path: Path) -> None:
@@ -40,8 +40,9 @@ def save_picture(rows: Sequence[Row], samples: Mapping[str, Tensor], path: Path)
             _draw_score(axes, names[index], rows)
         else:
             axes.set_axis_off()
+    note = f"\n* {SUSPICIOUS}" if any(row.better_than_real for row in rows) else ""
     figure.suptitle(
-        f"{heading(passport)} · {caption(passport)}",
+        f"{heading(passport)} · {caption(passport)}{note}",
         fontsize=10,
         color=LIGHT.text,
         x=0.01,
@@ -56,8 +57,8 @@ def _draw_score(axes: Axes, name: str, rows: Sequence[Row]) -> None:
         colour, value = COLOURS[height % len(COLOURS)], row.scores.get(name, math.nan)
         if math.isfinite(value):
             axes.plot([value], [height], "o", color=colour, markersize=6)
-            axes.annotate(f"{value:.3g}", (value, height), (0, 5), textcoords="offset points", ha="center", fontsize=7,
-                          color=LIGHT.text)  # fmt: skip
+            axes.annotate(f"{value:.3g}{mark(row, name)}", (value, height), (0, 5), textcoords="offset points",
+                          ha="center", fontsize=7, color=LIGHT.text)  # fmt: skip
         if name in row.intervals:
             axes.plot(row.intervals[name], [height, height], color=colour, linewidth=2)
     if values and min(values) > 0 and max(values) > 30 * min(values):

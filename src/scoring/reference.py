@@ -14,12 +14,13 @@ from torch import Tensor
 from src.atomic import atomic_write
 from src.data.base import ImageData
 from src.data.store import Split
+from src.metrics.accuracy import accuracy, balanced_accuracy
 from src.metrics.frechet import mean_and_covariance
 from src.metrics.probabilities import Means, means
-from src.scoring.observation import observe, shuffled, split_batches
+from src.scoring.observation import numbered, observe, shuffled, split_batches
 from src.scoring.space import FeatureSpace
 
-FORMAT = 1  # part of every file's name: raise it when what is measured changes
+FORMAT = 2  # part of every file's name: raise it when what is measured changes
 NEIGHBOURS = 5_000  # images a side whose features are compared one by one, at a cost of their square
 
 
@@ -32,8 +33,12 @@ class Reference:
     entropy: Tensor | None  # () mean entropy of an image's class probabilities, nats
     mean: Tensor  # (D,) float64
     covariance: Tensor  # (D, D) float64
+    cases: int  # patients; as many as images where none are known
     neighbours: Tensor  # (at most NEIGHBOURS, D) features of images in random order
+    neighbour_groups: Tensor  # (as many,) their cases, as numbers
+    neighbour_probabilities: Tensor | None  # (as many, K) their class probabilities
     accuracy: float | None  # of the classifier on test images, else val ones; None where that cannot be measured
+    balanced_accuracy: float | None  # likewise, the mean over classes
 
     def class_means(self) -> Means | None:
         if self.probabilities is None or self.entropy is None:
@@ -50,9 +55,17 @@ def fingerprint(split: Split) -> str:
     return total.hexdigest()
 
 
+def _cases(split: Split) -> str | None:
+    """sha256 of which images are of one case; None where each is its own."""
+    if split.cases is None:
+        return None
+    return hashlib.sha256(numbered(split.cases, len(split)).numpy().tobytes()).hexdigest()
+
+
 def load_reference(space: FeatureSpace, data: ImageData, cache: Path, batch_size: int) -> Reference:
     """From ``cache``, else measured, ``batch_size`` images at once, and kept there."""
-    splits = [(name, fingerprint(data.split(name))) for name in ("train", held_out(data)) if name]
+    names = [name for name in ("train", held_out(data)) if name]
+    splits = [(name, fingerprint(data.split(name)), _cases(data.split(name))) for name in names]
     key = repr((FORMAT, splits, data.description.classes, space.digest()))
     path = cache / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pt"
     try:
@@ -68,8 +81,10 @@ def load_reference(space: FeatureSpace, data: ImageData, cache: Path, batch_size
 
 
 def _measure(space: FeatureSpace, data: ImageData, batch_size: int) -> Reference:
-    split = data.split("train")
-    seen = observe(space, split_batches(shuffled(split, seed=0), batch_size))
+    split = shuffled(data.split("train"), seed=0)
+    seen = observe(space, split_batches(split, batch_size), "real training", split.cases)
+    some = seen.take(NEIGHBOURS)
+    accuracies = _accuracies(space, data, batch_size)
     own = None if seen.probabilities is None else means(seen.probabilities, "training")
     mean, covariance = mean_and_covariance(seen.features)
     return Reference(
@@ -78,8 +93,12 @@ def _measure(space: FeatureSpace, data: ImageData, batch_size: int) -> Reference
         entropy=own.entropy if own else None,
         mean=mean,
         covariance=covariance,
-        neighbours=seen.features[:NEIGHBOURS].clone(),
-        accuracy=_accuracy(space, data, batch_size),
+        cases=len(seen.groups.unique()),
+        neighbours=some.features.clone(),
+        neighbour_groups=some.groups,
+        neighbour_probabilities=None if some.probabilities is None else some.probabilities.clone(),
+        accuracy=accuracies and accuracies[0],
+        balanced_accuracy=accuracies and accuracies[1],
     )
 
 
@@ -88,13 +107,15 @@ def held_out(data: ImageData) -> str | None:
     return next((name for name in ("test", "val") if name in data.splits), None)
 
 
-def _accuracy(space: FeatureSpace, data: ImageData, batch_size: int) -> float | None:
+def _accuracies(space: FeatureSpace, data: ImageData, batch_size: int) -> tuple[float, float] | None:
+    """Of the classifier on images that nothing learned from, and the mean over classes; None where it has none."""
     name = held_out(data)
     if name is None or not space.classes:
         return None
     split = data.split(name)
-    probabilities = observe(space, split_batches(split, batch_size)).probabilities
+    probabilities = observe(space, split_batches(split, batch_size), f"real {name}").probabilities
     assert probabilities is not None
     numbers = torch.tensor([space.classes.index(c) for c in data.description.classes])  # its own, of the data's classes
     labels = numbers[torch.from_numpy(np.ascontiguousarray(split.store.labels[split.rows]))]
-    return float((probabilities.argmax(1) == labels).double().mean())
+    predicted = probabilities.argmax(1)
+    return accuracy(predicted, labels), balanced_accuracy(predicted, labels, len(space.classes))

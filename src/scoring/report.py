@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from src.errors import UserError
-from src.metrics.bootstrap import Interval
+from src.metrics.intervals import Interval, Resampled
 from src.scoring.passport import Passport, check_same_passports
 from src.scoring.scores import LOWER_IS_BETTER
 
@@ -28,6 +28,7 @@ TITLES = {
     "coverage": "Coverage",
     "ssim_diversity": "SSIM diversity",
 }
+SUSPICIOUS = "better than unseen real images: this space does not see the difference, or the images are copies"
 SHORT = 20  # characters: three columns fit a terminal
 
 
@@ -39,6 +40,8 @@ class Row:
     scores: Mapping[str, float]
     intervals: Mapping[str, Interval]  # 95 %, of some of the scores
     passport: Passport
+    better_than_real: Sequence[str] = ()  # scores that beat those of as many unseen real images, beyond chance
+    resampled: Mapping[str, Resampled] = field(default_factory=dict, repr=False)  # what the intervals rest on
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -47,6 +50,7 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "name": row.name,
             "scores": dict(row.scores),
             "intervals": {name: list(ends) for name, ends in row.intervals.items()},
+            "better_than_real": list(row.better_than_real),
             "passport": row.passport.as_dict(),
         }
         for row in rows
@@ -64,6 +68,7 @@ def read_rows(path: Path) -> list[Row]:
                 {name: float(value) for name, value in entry["scores"].items()},
                 {name: (float(low), float(high)) for name, (low, high) in entry["intervals"].items()},
                 Passport.from_dict(entry["passport"], str(file)),
+                [str(name) for name in entry.get("better_than_real", [])],
             )
             for entry in entries
         ]
@@ -107,6 +112,8 @@ def as_table(rows: Sequence[Row]) -> Table:
     for name in TITLES:
         if any(name in row.scores for row in rows):
             table.add_row(titled(name), *(_cell(row, name) for row in rows))
+    if any(row.better_than_real for row in rows):
+        table.caption, table.caption_justify = f"* {SUSPICIOUS}", "left"
     return table
 
 
@@ -116,8 +123,8 @@ def heading(passport: Passport) -> str:
 
 def caption(passport: Passport) -> str:
     """The passport in a line."""
-    accuracy = "" if passport.accuracy is None else f" · test accuracy {passport.accuracy:.1%}"
-    return f"{passport.data} · {passport.features}{accuracy} · seed {passport.seed}"
+    parts = [passport.data, passport.features, passport.accuracies, f"seed {passport.seed}"]
+    return " · ".join(part for part in parts if part)
 
 
 def short(name: str) -> str:
@@ -129,10 +136,14 @@ def titled(name: str) -> str:
     return f"{TITLES[name]} {'↓' if LOWER_IS_BETTER[name] else '↑'}"
 
 
+def mark(row: Row, name: str) -> str:
+    return "*" if name in row.better_than_real else ""
+
+
 def _cell(row: Row, name: str) -> str:
     if name not in row.scores:
         return "–"
-    text = f"{row.scores[name]:.4g}"
+    text = f"{row.scores[name]:.4g}{mark(row, name)}"
     if name in row.intervals:
         text += "\n[{:.3g}, {:.3g}]".format(*row.intervals[name])
     return text

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor
 
 from src.errors import UserError
-from src.metrics.bootstrap import Interval, interval, shift
 from src.metrics.diversity import WINDOW, mean_pairwise_ssim
 from src.metrics.frechet import frechet_distance, mean_and_covariance
+from src.metrics.intervals import (
+    Interval,
+    Resampled,
+    halves,
+    interval,
+    resampled_class_scores,
+    resampled_frechet_distance,
+    resampled_kernel_distance,
+)
 from src.metrics.kernel import subset_kernel_distance
 from src.metrics.manifold import density_coverage, precision_recall
 from src.metrics.probabilities import Means, am_score_of, inception_score_of, means, mode_score_of
-from src.metrics.resampled import resampled_class_scores, resampled_frechet_distance, resampled_kernel_distance
-from src.scoring.observation import Observation
+from src.scoring.observation import Observation, renumbered
 from src.scoring.reference import NEIGHBOURS, Reference
 
 FEWEST = 6  # images: density and coverage look at five neighbours of each
@@ -34,7 +41,14 @@ LOWER_IS_BETTER = {
     "ssim_diversity": True,
 }
 
-CLASS_SCORES = ("am_score", "mode_score", "mode_score_xu2018", "inception_score")
+RESAMPLES = 200  # for the intervals of the scores that cost little
+FRECHET_RESAMPLES = 50
+CLASS_SCORES: Mapping[str, Callable[[Means, Means], Tensor]] = {  # of the generated and of the training images
+    "am_score": am_score_of,
+    "mode_score": mode_score_of,
+    "mode_score_xu2018": partial(mode_score_of, variant="xu2018"),
+    "inception_score": lambda generated, training: inception_score_of(generated),
+}
 
 
 @dataclass(frozen=True)
@@ -58,8 +72,18 @@ class Rules:
     def fid_is_sound(self, real: int, generated: int, features: int) -> bool:
         return self.allow_small or min(real, generated) > features
 
-    def check(self, real: int, generated: int, features: int) -> None:
-        """Raise UserError where a score needs more images than there are."""
+    def left_out(self, real: int, generated: int, features: int) -> str:
+        """Why there is no FID, and what to do about it; empty where there is one."""
+        if self.fid_is_sound(real, generated, features):
+            return ""
+        return (
+            f"FID is left out: of {features} features it needs more than {features} images a side, there are {real:,} "
+            f"real and {generated:,} generated ones: look at KID, score more, or accept a value far too high with "
+            f"{self.prefix}allow_small=true"
+        )
+
+    def check(self, real: int, generated: int) -> None:
+        """Raise UserError where a score that is never left out needs more images than there are."""
         if min(real, generated) < FEWEST:
             raise UserError(f"{real} real and {generated} generated images are too few: score {FEWEST} or more of each")
         most = min(real, generated, NEIGHBOURS)
@@ -67,12 +91,6 @@ class Rules:
             raise UserError(
                 f"{self.prefix}kid_subset={self.kid_subset} does not fit {real:,} real and {generated:,} generated "
                 f"images, of which KID compares {NEIGHBOURS:,} at most: set it from 2 to {most}, or to null"
-            )
-        if not self.fid_is_sound(real, generated, features):
-            raise UserError(
-                f"FID of {features} features needs more than {features} images a side, there are {real:,} real and "
-                f"{generated:,} generated ones: score more, or accept a value far too high with "
-                f"{self.prefix}allow_small=true"
             )
 
 
@@ -98,45 +116,57 @@ def compute_scores(real: Reference, seen: Observation, rules: Rules, seed: int =
     scores: dict[str, float] = {}
     training = real.class_means()
     if training is not None and seen.probabilities is not None:
-        generated = means(seen.probabilities, classes=len(training.probabilities))
-        scores |= {name: float(score(generated)) for name, score in _class_scores(training).items()}
+        ours = means(seen.probabilities, classes=len(training.probabilities))
+        scores |= {name: float(score(ours, training)) for name, score in CLASS_SCORES.items()}
     if rules.fid_is_sound(real.count, len(seen.features), len(real.mean)):
-        scores["fid"] = float(frechet_distance(real.mean, real.covariance, *mean_and_covariance(seen.features)))
-    ours, theirs = _compared(real, seen)
-    scores["kid"] = float(_kid(ours, theirs, rules, seed))
-    scores |= precision_recall(ours, theirs)._asdict()
-    scores |= density_coverage(ours, theirs)._asdict()
+        generated = mean_and_covariance(seen.features, "generated")
+        scores["fid"] = float(frechet_distance(real.mean, real.covariance, *generated))
+    compared = _compared(real, seen)
+    scores["kid"] = float(_kid(*compared, rules, seed))
+    scores |= precision_recall(*compared)._asdict()
+    scores |= density_coverage(*compared)._asdict()
     if min(seen.pictures.shape[2:]) >= WINDOW:
         scores["ssim_diversity"] = mean_pairwise_ssim(seen.pictures.float() / 255)
     return scores
 
 
-def compute_intervals(real: Reference, seen: Observation, rules: Rules, seed: int = 0) -> dict[str, Interval]:
-    """95 % bootstrap intervals over the generated images, of the scores for which that is sound."""
-    values: dict[str, Tensor] = {}
-    training = real.class_means()
-    if training is not None and seen.probabilities is not None:
-        values |= resampled_class_scores(_class_scores(training), seen.probabilities, seed=seed)
-    if rules.fid_is_sound(real.count, len(seen.features), len(real.mean)):
-        values["fid"] = resampled_frechet_distance(real.mean, real.covariance, seen.features, seed=seed)
+def resample(real: Reference, seen: Observation, scores: Mapping[str, float], seed: int = 0) -> dict[str, Resampled]:
+    """Those of the ``scores`` that allow it, of random halves of the cases of the real and of the seen images.
+
+    The halves of the real images are the same for any as many ``seen``.
+    """
+
+    def kept(resamples: int) -> tuple[Tensor, Tensor]:
+        of_real = halves(real.neighbour_groups, resamples, 2 * seed, real.cases)
+        return of_real, halves(seen.groups, resamples, 2 * seed + 1)
+
+    found: dict[str, Tensor] = {}
+    cases = min(_count(real.neighbour_groups), _count(seen.groups))
+    if real.neighbour_probabilities is not None and seen.probabilities is not None:
+        both = real.neighbour_probabilities, seen.probabilities
+        found |= resampled_class_scores(CLASS_SCORES, *both, *kept(RESAMPLES))
+    if "fid" in scores:
+        found["fid"] = resampled_frechet_distance(real.neighbours, seen.features, *kept(FRECHET_RESAMPLES))
     ours, theirs = _compared(real, seen)
-    # The score is a mean over subsets, which need not have the value of all images: the interval is one around it.
-    values["kid"] = shift(resampled_kernel_distance(ours, theirs, seed=seed), _kid(ours, theirs, rules, seed))
-    return {name: interval(resampled) for name, resampled in values.items()}
+    groups = renumbered(real.neighbour_groups[: len(ours)]), renumbered(seen.groups[: len(theirs)])
+    of_real, of_seen = (halves(group, RESAMPLES, 2 * seed + side) for side, group in enumerate(groups))
+    kid = Resampled(resampled_kernel_distance(ours, theirs, of_real, of_seen), min(map(_count, groups)))
+    return {name: Resampled(values, cases) for name, values in found.items()} | {"kid": kid}
+
+
+def compute_intervals(scores: Mapping[str, float], resampled: Mapping[str, Resampled]) -> dict[str, Interval]:
+    """95 % intervals of the scores that were resampled; none of a score where a side is of a single case."""
+    found = {name: interval(scores[name], values, name != "kid") for name, values in resampled.items()}
+    return {name: ends for name, ends in found.items() if ends is not None}
+
+
+def _count(groups: Tensor) -> int:
+    return int(groups.max()) + 1
 
 
 def _kid(ours: Tensor, theirs: Tensor, rules: Rules, seed: int) -> Tensor:
     size = rules.subset(len(ours), len(theirs))
     return subset_kernel_distance(ours, theirs, size, _subsets(len(ours), len(theirs), size), seed)
-
-
-def _class_scores(training: Means) -> dict[str, Callable[[Means], Tensor]]:
-    return {
-        "am_score": partial(am_score_of, training=training),
-        "mode_score": partial(mode_score_of, training=training),
-        "mode_score_xu2018": partial(mode_score_of, training=training, variant="xu2018"),
-        "inception_score": inception_score_of,
-    }
 
 
 def _compared(real: Reference, seen: Observation) -> tuple[Tensor, Tensor]:

@@ -72,13 +72,14 @@ def fit(
     check_intervals(cfg.every, cfg.images)
     monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
     scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
-    check_names(cfg.scores.best, cfg.objective, module, scorer)
+    best = scorer.best if scorer and cfg.scores.best == "auto" else cfg.scores.best
+    check_names(best, cfg.objective, module, scorer)
     recorder = Recorder(folder, cfg.every.log, cfg.every.sample, monitor)
     callbacks = [
         recorder,
         ProgressReport(cfg.images, cfg.every.log * 5, recorder, cfg.progress),
         *(make(folder=folder.samples, split=split) for make in instantiate(cfg.callbacks).values()),
-        *([Scores(folder, scorer, cfg.every.score, cfg.scores.best, cfg.scores.lower)] if scorer else []),
+        *([Scores(folder, scorer, cfg.every.score, best, cfg.scores.lower)] if scorer else []),
         interruption,
         # The last one: what is saved has been shown.
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep, folder.saved),

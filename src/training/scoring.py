@@ -16,9 +16,13 @@ class Scorer(Protocol):
 
     Attributes:
         identity: of what it scores by; scores of another are not to be compared.
+        best: the score that tells the best checkpoint where the user asks for none; None: none does.
     """
 
     identity: str
+
+    @property
+    def best(self) -> str | None: ...
 
     def names(self, module: Any) -> tuple[Collection[str], Collection[str]]:
         """Of the scores that ``during`` gives, and of those that ``final`` gives."""
@@ -44,6 +48,7 @@ class HeldOut:
     """
 
     identity = "held out"
+    best = None
 
     def __init__(self, data: ImageData, train: int, real_fraction: float, seed: int) -> None:
         learned = real_images(data, real_fraction, seed).draw(train)

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 
 import pytest
@@ -124,6 +125,17 @@ def test_names_and_what_is_written_keep_no_run_from_those_of_other_seeds(make_ru
     assert (head[:3], row[:3]) == (["model", "lr", "seeds"], ["dcgan", "2e-4", "2"])
 
 
+def test_means_over_seeds_say_which_seeds_have_no_value_and_drop_no_infinite_one(make_run, page_of):
+    scores: list[dict] = [{"fid": 1.0, "am_score": 2.0}, {"fid": 3.0, "am_score": math.inf}, {"kid": 5.0}]
+    for seed, own in enumerate(scores):
+        make_run(f"s{seed}", seed=seed, scores=own)
+    _, over_seeds = tables(page_of())
+    row = dict(zip(*(cells(row) for row in re.findall("<tr>.*?</tr>", over_seeds, re.DOTALL)), strict=True))
+    assert row["seeds"] == "3" and row["loss D"].startswith("1.375 ± 0")
+    assert row["fid"] == "2.000 ± 12.71 (2 of 3)"  # t of one degree of freedom, 12.706, times √2 / √2
+    assert (row["am_score"], row["kid"]) == ("not finite in 1 of 3", "5.000 (1 of 3)")
+
+
 def test_without_two_seeds_there_is_no_table_over_seeds(make_run, page_of):
     make_run("a", seed=0)
     make_run("b", seed=1, overrides=("model.width=8",))
@@ -133,7 +145,7 @@ def test_without_two_seeds_there_is_no_table_over_seeds(make_run, page_of):
 @pytest.mark.parametrize(("seeds", "shown"), [((0, 0), True), ((0, 1), False)])
 def test_scores_with_unlike_passports_are_left_out_with_the_reason(make_run, page_of, seeds, shown):
     for name, seed in zip("ab", seeds, strict=True):
-        passport = Passport(10, 10, "d", "f", "train", "s", "n", 0.9, 32, seed, 10, True, 1000, "1")
+        passport = Passport(10, 10, "d", "f", "train", "s", "n", 10, 0.9, 0.9, 32, seed, 10, 11, True, 1000, "1")
         text = json.dumps(as_json([Row(name, {"fid": 1.0}, {}, passport)]))
         make_run(name, scores={"fid": 12.3}, files={"scores.json": text})
     page = page_of()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from src.data.base import Description, ImageData
 from src.data.store import Split, Store
 from src.errors import UserError
 from src.metrics.frechet import frechet_distance, mean_and_covariance
+from src.metrics.intervals import Interval
 from src.metrics.probabilities import am_score, mode_score
 from src.networks.classifier import ResidualClassifier
-from src.scoring.observation import observe, shuffled, split_batches
-from src.scoring.reference import load_reference
-from src.scoring.scores import LOWER_IS_BETTER, Rules, compute_intervals, compute_scores
+from src.scoring.observation import Observation, observe, shuffled, split_batches
+from src.scoring.reference import Reference, load_reference
+from src.scoring.scores import LOWER_IS_BETTER, Rules, compute_intervals, compute_scores, resample
 from src.scoring.space import ClassifierSpace, FeatureSpace, RandomSpace, load_space
 
 
@@ -25,12 +27,14 @@ class Images(ImageData):
 
     name = "blobs"
 
-    def __init__(self, train: int = 60, test: int = 40, seed: int = 0) -> None:
+    def __init__(self, train: int = 60, test: int = 40, seed: int = 0, patients: int | None = None) -> None:
         rng = np.random.default_rng(seed)
         labels = rng.integers(0, 2, train + test)
         images = rng.integers(0, 60, (train + test, 1, 16, 16)) + (80 + 80 * labels)[:, None, None, None]
         self.store = Store(images.astype(np.uint8), labels, None, {})
-        self.train = train
+        self.train, half = train, max(1, (patients or 0) // 2)
+        self.cases = [f"{(patients or 0) // 2 * int(label) + i % half}" for i, label in enumerate(labels)]
+        self.named = patients is not None  # a patient's images are of one class
 
     def prepare(self) -> None: ...
 
@@ -41,7 +45,11 @@ class Images(ImageData):
     @property
     def splits(self) -> dict[str, Split]:
         rows = np.arange(len(self.store.labels))
-        return {"train": Split(self.store, rows[: self.train]), "test": Split(self.store, rows[self.train :])}
+        parts = {"train": slice(None, self.train), "test": slice(self.train, None)}
+        return {
+            name: Split(self.store, rows[part], self.cases[part] if self.named else None)
+            for name, part in parts.items()
+        }
 
 
 class Counting(FeatureSpace):
@@ -71,6 +79,10 @@ def make_space() -> ClassifierSpace:
 
 def images_of(count: int, seed: int) -> list[torch.Tensor]:
     return list((torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(seed)) * 2 - 1).split(16))
+
+
+def intervals_of(reference: Reference, seen: Observation, scores: dict[str, float]) -> dict[str, Interval]:
+    return compute_intervals(scores, resample(reference, seen, scores))
 
 
 SMALL = Rules(allow_small=True)
@@ -162,7 +174,19 @@ def test_accuracy_is_that_of_the_weights_on_the_test_images(tmp_path):
     test = data.split("test")
     probabilities, _ = space(next(split_batches(test, 100)))
     right = probabilities.argmax(1).numpy() == test.gather(np.arange(len(test)))["label"].numpy()
-    assert load_reference(space, data, tmp_path, 16).accuracy == pytest.approx(right.mean())
+    reference = load_reference(space, data, tmp_path, 16)
+    assert reference.accuracy == pytest.approx(right.mean())
+    classes = test.gather(np.arange(len(test)))["label"].numpy()
+    by_hand = (right[classes == 0].mean() + right[classes == 1].mean()) / 2
+    assert reference.balanced_accuracy == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_whose_features_are_not_finite_is_told_with_whose_images_it_saw(value):
+    space = make_space()
+    next(iter(space.parameters())).mul_(value)
+    with pytest.raises(UserError, match="the features of real training image 0 are not finite"):
+        observe(space, images_of(4, 0), "real training")
 
 
 def test_the_split_into_batches_changes_no_score(tmp_path):
@@ -181,22 +205,44 @@ def test_intervals_hold_their_score_and_narrow_with_more_images(tmp_path):
     widths = {}
     for count in (40, 640):
         seen = observe(space, images_of(count, 1))
-        scores, intervals = compute_scores(reference, seen, SMALL), compute_intervals(reference, seen, SMALL)
+        scores = compute_scores(reference, seen, SMALL)
+        intervals = intervals_of(reference, seen, scores)
         assert set(intervals) == {"am_score", "mode_score", "mode_score_xu2018", "inception_score", "fid", "kid"}
-        for name in ("am_score", "mode_score", "fid"):
+        for name in intervals:
             assert intervals[name][0] <= scores[name] <= intervals[name][1]
         subsets = Rules(kid_subset=8, allow_small=True)
         kid = compute_scores(reference, seen, subsets)["kid"]
-        low, high = compute_intervals(reference, seen, subsets)["kid"]
+        low, high = intervals_of(reference, seen, scores | {"kid": kid})["kid"]
         assert low <= kid <= high
-        widths[count] = intervals["am_score"][1] - intervals["am_score"][0]
+        widths[count] = intervals["inception_score"][1] - intervals["inception_score"][0]
     assert widths[640] < 0.5 * widths[40]
 
 
-def test_fid_of_too_few_images_is_refused_with_the_setting_that_allows_it(tmp_path):
-    with pytest.raises(UserError, match=r"more than 512 images a side.*300 real and 2,048.*scores\.allow_small=true"):
-        Rules(prefix="scores.").check(300, 2048, 512)
-    Rules(allow_small=True).check(300, 2048, 512)
+def test_fewer_patients_widen_every_interval_that_looks_at_the_real_images_and_one_patient_gives_none(tmp_path):
+    space, few = make_space(), Images(patients=4)
+    seen = observe(space, images_of(640, 1))
+    own, grouped = (load_reference(space, data, tmp_path, 16) for data in (Images(), few))
+    scores = compute_scores(own, seen, SMALL)
+    assert compute_scores(grouped, seen, SMALL) == scores and (own.cases, grouped.cases) == (60, 4)
+    wide, narrow = (intervals_of(reference, seen, scores) for reference in (grouped, own))
+    for name in ("am_score", "fid", "kid"):
+        assert wide[name][1] - wide[name][0] > 1.5 * (narrow[name][1] - narrow[name][0]), name
+    assert intervals_of(load_reference(space, Images(patients=1), tmp_path, 16), seen, scores) == {}
+
+
+def test_a_set_of_real_images_is_resampled_by_patient_too(tmp_path):
+    space, data = make_space(), Images(patients=4)
+    split = shuffled(data.split("test"), 0)
+    seen = observe(space, split_batches(split, 16), "real test", split.cases)
+    names = np.array(split.cases)
+    assert ((names[:, None] == names) == (seen.groups[:, None] == seen.groups).numpy()).all()
+    assert seen.take(3).groups.max() < 3  # numbers without gaps, as halves need them
+
+
+def test_fid_of_too_few_images_is_left_out_in_words_that_name_the_setting_which_allows_it(tmp_path):
+    said = Rules(prefix="scores.").left_out(300, 2048, 512)
+    assert re.search(r"more than 512 images a side.*300 real and 2,048.*scores\.allow_small=true", said)
+    assert Rules(allow_small=True).left_out(300, 2048, 512) == Rules().left_out(513, 513, 512) == ""
     space = make_space()  # 32 features
     reference = load_reference(space, Images(), tmp_path, 16)
     assert "fid" not in compute_scores(reference, observe(space, images_of(30, 1)), Rules())
@@ -204,18 +250,18 @@ def test_fid_of_too_few_images_is_refused_with_the_setting_that_allows_it(tmp_pa
 
 def test_a_kid_subset_larger_than_the_images_names_the_key_to_lower():
     with pytest.raises(UserError, match=r"scores\.kid_subset=500.*set it from 2 to 300"):
-        Rules(kid_subset=500, prefix="scores.").check(2048, 300, 32)
+        Rules(kid_subset=500, prefix="scores.").check(2048, 300)
     assert Rules().subset(2048, 300) == 300 and Rules().subset(5000, 2048) == 1000
 
 
 def test_a_kid_subset_is_refused_where_it_passes_the_images_that_are_compared_and_nowhere_later(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"KID compares 5,000 at most: set it from 2 to 5000"):
-        Rules(kid_subset=6000).check(10_000, 10_000, 32)
+        Rules(kid_subset=6000).check(10_000, 10_000)
     with pytest.raises(UserError, match="kid_subset=many does not fit"):
-        Rules(kid_subset="many").check(100, 100, 32)
+        Rules(kid_subset="many").check(100, 100)
     for module in ("scores", "reference"):
         monkeypatch.setattr(f"src.scoring.{module}.NEIGHBOURS", 30)
-    Rules(kid_subset=30, allow_small=True).check(60, 50, 32)
+    Rules(kid_subset=30, allow_small=True).check(60, 50)
     space = make_space()
     reference, seen = load_reference(space, Images(), tmp_path, 16), observe(space, images_of(50, 1))
     everything = compute_scores(reference, seen, Rules(kid_subset=30, allow_small=True))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
+from src.errors import UserError
 from src.scoring.judge import Judge
 from src.scoring.observation import generated_batches
 from src.scoring.scores import Rules, score_names
@@ -143,11 +144,35 @@ def test_the_average_is_scored_where_there_is_one(run_scored, classifier, tmp_pa
     data = load_data(run)
     data.prepare()
     judge = Judge(data, classifier, "classifier", 0, 32, Rules(allow_small=True), tmp_path)
-    averaged = judge.scores(judge.observe(judge.generated(run.module, 48)))
+    averaged = judge.scores(judge.observe(judge.generated(run.module, 48), "generated"))
     assert judge.passport(48, run.module).ema is True
     run.module.ema = None
-    assert judge.scores(judge.observe(judge.generated(run.module, 48)))["fid"] != pytest.approx(averaged["fid"])
+    assert judge.scores(judge.observe(judge.generated(run.module, 48), "generated"))["fid"] != pytest.approx(
+        averaged["fid"]
+    )
     assert averaged["fid"] == pytest.approx(float(read_scores("a")[-1]["fid"]))
+
+
+def test_where_images_are_too_few_for_fid_training_says_so_and_keeps_the_checkpoint_of_the_best_kid(run_scored):
+    outcome = run_scored("name=a", "images=128", "scores.scorer.count=20")
+    assert outcome.status == 0, outcome.err
+    said = "FID is left out: of 32 features it needs more than 32 images a side, there are 128 real and 20 generated"
+    assert said in Path("outputs/a/run.log").read_text()
+    rows = read_scores("a")
+    assert "fid" not in rows[0]
+    assert checkpoint("a", "best")["images"] == int(min(rows, key=lambda row: float(row["kid"]))["images"])
+
+
+def test_a_generator_that_diverges_before_a_metric_shows_it_gets_no_scores(run_scored, classifier, tmp_path):
+    run_scored("name=a", "images=64")
+    run = load_generator(Path("outputs/a"))
+    data = load_data(run)
+    data.prepare()
+    scorer = GeneratorScorer(data, classifier, "classifier", 48, 0, 32, None, False, str(tmp_path / "cache"))
+    run.module.checkpoint = ""  # as while it is trained
+    run.module.generator.register_forward_hook(lambda network, inputs, images: images * float("inf"))
+    with pytest.raises(UserError, match="training diverged: an image of the generator is not finite after 64 images"):
+        scorer.during(run.module)
 
 
 def test_without_a_classifier_scores_are_of_random_features_and_the_passport_says_so(run_train):
@@ -165,7 +190,8 @@ def test_without_a_classifier_scores_are_of_random_features_and_the_passport_say
     [
         (["data.channels=3"], "learned images of channels 1, not 3"),
         (["resolution=32"], "learned images of resolution 16, not 32"),
-        (["scores.scorer.count=20"], "FID of 32 features needs more than 32 images a side"),
+        (["scores.scorer.count=20", "scores.best=fid"], "scores.best=fid is no number of this run: it has am_score,"),
+        (["scores.scorer.count=20", "objective=fid"], "objective=fid is no number of this run: it has am_score,"),
         (["scores.kid_subset=100"], "scores.kid_subset=100 does not fit"),
         (["scores.scorer.features=incept"], "features=incept is unknown: choose classifier or inception"),
         (["scores.scorer.classifier=outputs/none"], "outputs/none is neither a run folder nor a checkpoint"),

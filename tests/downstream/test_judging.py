@@ -1,0 +1,40 @@
+"""The generators of a study before one judge."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from src.downstream.gather import blind_scores
+from src.downstream.judging import score_generators
+from src.pixels import to_unit_range
+from src.scoring.scores import Rules
+from tests.scoring.test_evaluation import Images
+
+
+def generator_of(images: torch.Tensor) -> Any:
+    """A run whose GAN makes ``images``, in [-1, 1], one after the other."""
+    module = SimpleNamespace(
+        device=torch.device("cpu"),
+        ema=None,
+        clock=SimpleNamespace(images=0),
+        latent=SimpleNamespace(sample=lambda count, generator: torch.arange(count)),
+        sample=lambda latents: images[latents],
+    )
+    return SimpleNamespace(module=module)
+
+
+def test_a_page_is_warned_of_scores_that_beat_unseen_real_images(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.downstream.judging.Rules", lambda: Rules(allow_small=True))
+    data = Images(train=80, test=80)
+    copies = to_unit_range(data.split("train").gather(np.arange(80))["image"])
+    noise = torch.rand(80, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    both = {"copier": generator_of(copies), "noisy": generator_of(noise)}
+    found = score_generators(both, data, None, 80, str(tmp_path))
+    assert set(found["copier"].scores) == {"fid", "kid"}
+    assert (found["copier"].better_than_real, found["noisy"].better_than_real) == (["fid"], [])
+    (warning,) = blind_scores(found)
+    assert warning.startswith("FID of copier: better than unseen real images: this space does not see the difference")
