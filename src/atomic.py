@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +37,13 @@ def atomic_write(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 def write_atomically(path: Path, content: str | bytes, durable: bool = True) -> None:
     with atomic_write(path, durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder before the work whose result goes there. Raises OSError where nothing can be written to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def sync_folder(folder: Path) -> None:

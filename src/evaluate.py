@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from src import environment, overrides, resolvers  # noqa: F401  the configurations of data sets compute
-from src.atomic import write_atomically
+from src.atomic import make_writable, write_atomically
 from src.cli import run_command
 from src.data.base import ImageData
 from src.errors import UserError
+from src.run_folder import place
 from src.scoring.contest import check_against, hold, sizes
 from src.scoring.judge import Judge
 from src.scoring.picture import save_picture
@@ -53,10 +54,11 @@ def evaluate(cfg: DictConfig) -> Path:
     if subject.module is not None:
         subject.module.to(device)
     check_against(judge, subject, cfg.n, others)
+    named = place(cfg.paths.outputs, "evaluate").parent
+    out = Path(cfg.out) if cfg.out else subject.out(named, cfg.hydra.overrides.task)
+    make_writable(out)
     rows, samples = hold(judge, subject, cfg.n, cfg.intervals)
 
-    out = Path(cfg.out) if cfg.out else subject.out(Path(cfg.paths.outputs), cfg.hydra.overrides.task)
-    out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "scores.json", json.dumps(as_json(rows), indent=1))
     groups = by_size(rows, others)
     save_picture(groups[-1], samples, out / "scores.png")

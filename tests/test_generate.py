@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from src.release import export
 from src.release.export import Export, Request
 from src.release.masks import MaskLimits
 from src.training.restore import load_generator
+from tests.conftest import fill
 
 LENIENT = ("masks.smallest=0", "masks.largest=1", "masks.speckle=1")
 FACTS = {"Synthetic", "Software", "Generator", "Seed"}
@@ -280,3 +282,46 @@ def test_colour_without_masks_has_one_known_class_and_no_masks(run_tiny, capfd):
     assert [(row["class"], row["masks_ok"]) for row in manifest("out")] == [("nodule", "")] * 2
     assert main(["run=outputs/rgb", "n=2", "out=deep", "bits=16", "progress=false"]) == 2
     assert "bits=16 is for grey images" in capfd.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_the_export_goes_on_when_there_is_room(generate, small_disk):
+    generate("run=a", "n=20", "out=whole", *LENIENT)
+    filler = fill(small_disk)
+    with open(filler, "r+b") as file:
+        file.truncate(filler.stat().st_size - 20 * 4096)  # for some of the files
+    status, _, err = generate("run=a", "n=20", f"out={small_disk}/out", *LENIENT)
+    assert status == 2 and err.startswith("error: ") and "the disk is full: make room" in err and err.count("\n") == 1
+    filler.unlink()
+    assert generate("run=a", "n=20", f"out={small_disk}/out", *LENIENT)[0] == 0
+    assert files(small_disk / "out") == files("whole")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert "finished already" in generate("run=a", "n=20", f"out={small_disk}/out", *LENIENT)[1]
+    status, _, err = generate("run=a", "n=21", f"out={small_disk}/new", *LENIENT)
+    assert status == 2 and "choose another out=<folder>" in err
+
+
+@pytest.mark.parametrize("damaged", ["images/000003.png", "masks/lung/000003.png", "manifest.csv"])
+def test_an_export_makes_anew_what_a_power_cut_left_damaged(generate, damaged):
+    generate("run=a", "n=8", "out=out", "masks.reject=false")
+    whole = files("out")
+    Path("out", damaged).write_bytes(b"")
+    Path("out/dataset.json").write_text(json.dumps({**card("out"), "complete": False}))
+    assert generate("run=a", "n=8", "out=out", "masks.reject=false")[0] == 0
+    assert files("out") == whole
+
+
+def test_a_damaged_card_is_named_with_the_ways_out(generate):
+    generate("run=a", "n=2", "out=out", "masks.reject=false")
+    Path("out/dataset.json").write_text("")
+    status, _, err = generate("run=a", "n=2", "out=out", "masks.reject=false")
+    assert status == 2 and "out/dataset.json is damaged: restore it, delete out" in err
+
+
+def test_an_export_is_replaced_when_the_next_has_begun(generate):
+    generate("run=a", "n=2", "out=out", "masks.reject=false")
+    before = files("out")
+    status, _, err = generate("run=a", "n=4", "out=out", "force=true", "masks.smallest=0.94")
+    assert status == 2 and "pass the checks" in err
+    assert files("out") == before
+    assert generate("run=a", "n=3", "out=out", "force=true", "masks.reject=false")[0] == 0
+    assert len(manifest("out")) == 3 and not list(Path("out").glob(".*"))

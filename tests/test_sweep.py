@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import yaml
 
+from src.run_folder import RunFolder
 from tests.conftest import ROOT, TINY, TRAIN, read_json
 
 
@@ -62,3 +64,24 @@ def test_optuna_searches_an_interval_by_a_score_and_is_told_of_failed_jobs(run_t
     outcome = run_tiny(*search, "optim.lr=interval(-2,-1)", "name=hopeless")
     assert outcome.status == 2 and "Traceback" not in outcome.err
     assert outcome.err.count("failed: outputs/hopeless/") == 2
+
+
+def test_a_training_leaves_neither_files_nor_handlers_to_the_next(run_tiny):
+    files, handlers = [], []
+    for seed in range(3):
+        assert run_tiny("name=sweep", "-m", f"seed={seed}", "images=32", "samples=4", "every.keep=null").status == 0
+        files.append(len(os.listdir("/dev/fd")))
+        handlers.append([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)])
+    assert files[0] == files[1] == files[2]
+    assert handlers[2] == handlers[0] == [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]
+
+
+def test_jobs_in_other_processes_say_why_they_were_not_let_in(tmp_path):
+    taken = RunFolder(tmp_path / "outputs/sweep/job")
+    taken.lock()
+    command = [*TRAIN, *TINY, "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "hydra.sweep.subdir=job"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, "name=sweep"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "failed: outputs/sweep/job: outputs/sweep/job is in use" in done.stderr, done.stderr
+    assert {path.name for path in (tmp_path / "outputs/sweep").iterdir()} <= {taken.path.name, "multirun.yaml"}
+    taken.leave()

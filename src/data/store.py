@@ -96,6 +96,8 @@ class Store:
             if store := cls._open_whole(folder):  # another process was faster
                 return store
             _remove_left_over(folder.parent)
+            if partial.exists():  # of a killed process, whose lock this one has
+                shutil.rmtree(partial)
             partial.mkdir()
             meta = build(partial)
             (partial / "meta.json").write_text(json.dumps(meta, indent=1))

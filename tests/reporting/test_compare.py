@@ -244,3 +244,14 @@ def test_numbers_are_written_alike():
     assert [count(50000.0), count(None), fixed(-1.0), fixed(float("nan"))] == ["50,000", "–", "\u22121.000", "nan"]
     assert [significant(value) for value in (12.345678, 1234.5, 0.0, 1e-9)] == ["12.35", "1,234", "0", "1.000e\u221209"]
     assert [duration(seconds) for seconds in (42, 725, 11220, None)] == ["42 s", "12 min 05 s", "3 h 07 min", "–"]
+
+
+def test_ctrl_c_ends_the_comparison_in_one_line(make_run, tmp_path, monkeypatch, capsys):
+    make_run("a")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("src.compare.write_comparison", interrupted)
+    assert main([str(tmp_path / "runs")]) == 130
+    assert capsys.readouterr().err == "stopped: no page was written; repeat the command\n"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.reporting.runs import find_runs, format_lr, group_by_data, sample_points
+from src.locks import Lock
+from src.reporting.runs import find_runs, format_lr, group_by_data, read_run, sample_points
 
 
 def test_runs_are_found_below_a_folder_and_once_each(make_run, tmp_path):
@@ -94,3 +95,14 @@ def test_sample_points_are_shared_evenly_chosen_and_keep_the_first_and_the_last(
 def test_a_status_survives_null_warnings(make_run):
     run = find_runs([make_run("a", files={"status.json": json.dumps({"state": "done", "warnings": None})})])[0]
     assert run.warnings == []
+
+
+def test_a_run_whose_process_was_killed_is_told_from_one_that_runs(make_run):
+    folder = make_run("a", status={"state": "running", "images": 32})
+    lock = Lock(folder / ".lock")
+    assert lock.acquire()
+    assert read_run(folder).state == "running"
+    lock.release()
+    assert read_run(folder).state == "interrupted" and "ended without a word" in read_run(folder).reason
+    (folder / ".lock").write_text("another machine")
+    assert read_run(folder).state == "running"
