@@ -33,7 +33,8 @@ RESTORE = "restore it, choose another folder with name=<another>, or train anew 
 LOCK, LOG = ".lock", "run.log"
 STATES = ("running", "done", "interrupted", "failed")
 SIGNS = (  # what only a run or a study makes, if it is its lock that lies beside it
-    "classifier", "config.yaml", "generators", "metrics.csv", "overrides.json", "status.json", "study.json", "unets",
+    "classifier", "config.yaml", "data.json", "generators", "metrics.csv", "overrides.json", "status.json",
+    "study.json", "unets",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from src import environment, overrides
 from src.atomic import write_atomically
 from src.cli import run_command, run_job
 from src.data.base import ImageData
+from src.data.fingerprint import DataRecord
 from src.data.joint import sometimes_empty
 from src.data.store import count_splits
 from src.downstream.analysis import Study, analyse
@@ -38,7 +39,7 @@ from src.reporting.study import write_study
 from src.run_folder import RunFolder, digest, place
 from src.train import PATHS
 from src.training.build import build_loggers
-from src.training.job import train
+from src.training.job import check_same_data, train
 from src.training.loggers import finish
 from src.training.restore import TrainedRun, load_generator
 
@@ -67,8 +68,12 @@ def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path 
     holder = RunFolder(place(cfg.outputs, cfg.name, "outputs").absolute())
     holder.lock()
     try:
+        record = DataRecord.of(data)
         if cfg.force:
             holder.set_aside()
+        check_same_data(holder, record)
+        record.write(holder.path)
+        settings = settings.on(record.fingerprint)
         return _carry_out(cfg, settings, launcher, data, given, holder)
     finally:
         holder.leave()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from src.data.fingerprint import DataRecord
 from src.study import main
 from tests.conftest import ROOT
 
@@ -119,3 +121,20 @@ def test_a_wrong_setting_is_one_line_before_anything_is_trained(study, arguments
     status, _, err = study("name=wrong", "logger=csv", *arguments)
     assert status == 2 and said in err and "Traceback" not in err
     assert not list(Path(".").rglob("*.ckpt"))
+
+
+def test_a_study_over_changed_data_stops(study, unbroken, monkeypatch):
+    """Of the same settings: here the drawing of the phantoms is what changed."""
+    shutil.copytree(unbroken[1], "outputs/tiny")
+    before = finished(Path("outputs/tiny"))
+    of = DataRecord.of
+
+    def changed(*arguments):
+        record = of(*arguments)
+        images = {key: (split, image, f"{mask}!", case) for key, (split, image, mask, case) in record.images.items()}
+        return DataRecord(images, record.training)
+
+    monkeypatch.setattr(DataRecord, "of", changed)
+    status, _, err = study(*TINY, "name=tiny")
+    assert status == 2 and "was made from other data (68 masks changed)" in err and "force=true" in err
+    assert finished(Path("outputs/tiny")) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,21 @@ def test_masks_named_on_the_command_line_are_read_and_a_bad_one_is_one_line(run_
     assert "is of 18x20 pixels, its image images/1.png of 20x20" in run_tiny(*asked).error
     Path("data/masks/1.png").unlink()
     assert "images/1.png has no mask in the folder 'masks'" in run_tiny(*asked).error
+
+
+def test_a_run_over_other_images_is_refused_with_what_changed_and_the_two_ways_on(run_tiny):
+    folder = Path("images")
+    folder.mkdir()
+    for i in range(12):
+        Image.new("L", (16, 16), 10 * i).save(folder / f"{i:02d}.png")
+    asked = ("data=folder", "data.root=images", "batch_size=4", "images=16", "samples=4", "name=a")
+    assert run_tiny(*asked).status == 0
+    for path in folder.iterdir():
+        os.utime(path, (1, 1))
+    assert "finished already" in run_tiny(*asked).err
+    Image.new("L", (16, 16), 255).save(folder / "00.png")
+    (folder / "01.png").unlink()
+    outcome = run_tiny(*asked, "images=32")
+    assert outcome.status == 2 and "outputs/a was made from other data (1 image gone, 1 image changed" in outcome.error
+    assert "name=<another>" in outcome.error and "force=true" in outcome.error
+    assert run_tiny(*asked, "force=true").status == 0

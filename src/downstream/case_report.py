@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from src.atomic import write_atomically
 from src.pixels import to_unit_range
 from src.reporting.overlay import overlay
 from src.training.callbacks.samples import save_grid
@@ -21,11 +23,12 @@ def write_case_table(
     path: Path, files: Sequence[str], cases: Sequence[str], masks: Sequence[str], dice: Tensor
 ) -> None:
     """A row per image: file, case, and the Dice coefficient of every mask from ``dice`` (N, K)."""
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "case", *masks])
-        for name, case, values in zip(files, cases, dice.tolist(), strict=True):
-            writer.writerow([name, case, *(f"{value:.6f}" for value in values)])
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["file", "case", *masks])
+    for name, case, values in zip(files, cases, dice.tolist(), strict=True):
+        writer.writerow([name, case, *(f"{value:.6f}" for value in values)])
+    write_atomically(path, table.getvalue())
 
 
 def read_case_table(path: Path) -> tuple[dict[str, float], dict[str, str]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
+from src.atomic import write_atomically
 from src.data.store import UNKNOWN, Batch, Split
 from src.errors import UserError
 from src.metrics.accuracy import accuracy, balanced_accuracy
@@ -58,4 +58,5 @@ class Classification:
         logits = torch.cat([output for output, _ in predictions])
         label = torch.cat([batch["label"] for _, batch in predictions])
         counts = multiclass_confusion_matrix(logits.argmax(1), label, logits.shape[1])
-        np.savetxt(folder / f"{name}_confusion.csv", counts.cpu().numpy(), "%d", ",")
+        rows = (",".join(map(str, row)) + "\n" for row in counts.tolist())
+        write_atomically(folder / f"{name}_confusion.csv", "".join(rows))

@@ -1,6 +1,6 @@
 """Which trainings a study needs, as overrides of ``python -m src.train``.
 
-A job is named by a hash of what decides its training: its configuration, its images, and what it builds on. So
+A job is named by a hash of what decides its training: its configuration, its data, and what it builds on. So
 repeating a study finds what is done, wherever it lies by now, and a change reaches everything that depends on it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from src.downstream.results import MIXED, REAL, REGIMES, SYNTHETIC, SYNTHETIC_THEN_REAL, UNAUGMENTED, WITH_SYNTHETIC
@@ -74,6 +74,14 @@ class StudySettings:
             raise UserError(f"ratios={list(self.ratios)}: each must be above 0")
         if self.seeds < 1:
             raise UserError(f"seeds={self.seeds} must be at least 1; a verdict needs 2, and 5 tell more")
+
+    def on(self, data: str) -> StudySettings:
+        """The same study of data with this fingerprint, which every name of a job then depends on."""
+        recipes = {
+            kind: replace(recipe, digest=hashlib.sha256(f"{recipe.digest} {data}".encode()).hexdigest())
+            for kind, recipe in self.recipes.items()
+        }
+        return replace(self, recipes=recipes)
 
     @property
     def generator_fractions(self) -> tuple[float, ...]:

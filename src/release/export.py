@@ -20,6 +20,7 @@ from torch import Tensor
 
 from src.clock import Stream, random_generator
 from src.data.base import image_size
+from src.data.fingerprint import DataRecord
 from src.data.provenance import TrainingRecord
 from src.environment import git_state
 from src.errors import UserError
@@ -246,6 +247,8 @@ class Export:
         card = {"notice": NOTICE, "complete": False, **self.identity(), "software": SOFTWARE, "versions": versions}
         if self.reference is not None:
             card["held_out_distances"] = self.reference
+        if (data := DataRecord.read(self.run.folder)) is not None:
+            card["data_fingerprint"] = data.fingerprint
         if record := TrainingRecord.read(self.run.folder):
             card["training_images"] = sorted(record.images)  # no cases: who guesses a patient's number could confirm it
         return card

@@ -17,6 +17,7 @@ from rich.console import Console
 from src import environment, processes
 from src.cli import Interrupted
 from src.data.base import ImageData
+from src.data.fingerprint import DataRecord
 from src.data.mix import training_record
 from src.data.provenance import FILE, TrainingRecord
 from src.data.store import Split, count_splits
@@ -47,11 +48,13 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
             print_dry_run(cfg, split)
             return None
         settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+        record = DataRecord.of(data, split if cfg.training.synthetic else None)
         if not cfg.force:
             folder.check(settings)
+            check_same_data(folder, record)
             if folder.is_finished(cfg.images):
                 return report_finished(folder, settings)
-        return fit(cfg, settings, folder, data, split, interruption)
+        return fit(cfg, settings, folder, data, record, split, interruption)
 
 
 def fit(
@@ -59,6 +62,7 @@ def fit(
     settings: dict[str, Any],
     folder: RunFolder,
     data: ImageData,
+    record: DataRecord,
     split: Split,
     interruption: Interruption,
 ) -> float | None:
@@ -88,6 +92,8 @@ def fit(
 
     folder.begin(settings, list(HydraConfig.get().overrides.task), cfg.force)
     resume_from = None if cfg.force else newest_checkpoint(folder)
+    if folder.writable:
+        record.write(folder.path)
     if folder.writable and isinstance(module, AdversarialModule):
         record_training_images(folder, data, cfg.training, resume_from is not None)
     folder.write_status("running")
@@ -111,6 +117,7 @@ def fit(
         {
             "model": cfg.model.name,
             "data": cfg.data.name,
+            "data_fingerprint": record.fingerprint,
             "date": datetime.now(UTC).date().isoformat(),
             "images": images,
             "seconds": round(folder.metrics.seconds(), 1),
@@ -123,6 +130,18 @@ def fit(
     folder.write_status("done", images=images)
     log.info(f"done: {folder.name}: look at {'samples/strip.png and ' if folder.samples.exists() else ''}losses.png")
     return objective_of(final, cfg.objective)
+
+
+def check_same_data(folder: RunFolder, now: DataRecord) -> None:
+    """Raise FolderTaken where what was trained in ``folder`` learned from other data."""
+    if not (folder.writable and folder.has_trained()):
+        return
+    before = DataRecord.read(folder.path)
+    if before is not None and (what := before.difference(now)):
+        raise FolderTaken(
+            f"{folder.name} was made from other data ({what}): put them back, choose another folder with "
+            "name=<another>, or start anew with force=true"
+        )
 
 
 def newest_checkpoint(folder: RunFolder) -> Path | None:

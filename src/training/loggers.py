@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from src.atomic import write_atomically
+
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +40,7 @@ def wandb_logger(
         id_file = folder / "wandb" / "id.json"
         id_file.parent.mkdir(exist_ok=True)
         if not id_file.exists():
-            id_file.write_text(json.dumps(secrets.token_hex(4)))
+            write_atomically(id_file, json.dumps(secrets.token_hex(4)))
 
         def start(mode: Literal["online", "offline"]) -> Any:
             return wandb.init(

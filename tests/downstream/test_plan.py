@@ -124,3 +124,8 @@ def test_a_generator_per_fraction_saw_the_very_cases_of_its_unets_and_else_every
 def test_a_study_that_makes_no_sense_is_one_clear_line(changes, said):
     with pytest.raises(UserError, match=said):
         replace(SETTINGS, **changes)
+
+
+def test_no_job_on_other_data_has_the_name_of_one_on_these():
+    assert not named(plan(SETTINGS.on("one"))) & named(plan(SETTINGS.on("other")))
+    assert named(plan(SETTINGS.on("one"))) == named(plan(SETTINGS.on("one")))
