@@ -60,15 +60,15 @@ def launch(
     except Interrupted:
         raise SystemExit(INTERRUPTED) from None
     except KeyboardInterrupt:
-        print("stopped: nothing has begun; repeat the command", file=sys.stderr)
+        print("stopped: repeat the command", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except (UserError, HydraException, OmegaConfBaseException) as problem:
         print(f"error: {one_line(problem)}", file=sys.stderr)
         raise SystemExit(2) from None
     except Exception as problem:
-        if not failures and not (line := of_the_system(problem)):
-            raise
         if not failures:  # else a sweeper to which every job owed its objective ends in an error of its own
+            if not (line := of_the_system(problem)):
+                raise
             print(f"error: {line}", file=sys.stderr)
             raise SystemExit(2) from None
     if sweep_folder is not None:
@@ -117,8 +117,9 @@ def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | No
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir), writable=processes.rank() == 0)
     if not folder.writable:
         logging.disable(logging.WARNING)  # one voice is enough
-    with contextlib.suppress(OSError):
-        notes.forget(folder.path)
+    if not processes.is_child():  # where another may have noted something already
+        with contextlib.suppress(OSError):
+            notes.forget(folder.path)
     try:
         if not cfg.dry_run:
             folder.lock()

@@ -49,6 +49,9 @@ class Lock:
                     time.sleep(0.02)
                     continue
                 return False
+            except OSError:
+                os.close(descriptor)
+                raise
             if self._is_at_path(descriptor):
                 self.descriptor = descriptor
                 with suppress(OSError):  # that can only be read
