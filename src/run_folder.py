@@ -104,6 +104,7 @@ class RunFolder:
         self.samples = path / "samples"
         self.begun = False  # by this process: what is here now is its own
         self._lock = Lock(path / LOCK)
+        self._named: set[str] = set()  # damaged files of which the user has been told
 
     # Who owns it
 
@@ -319,7 +320,9 @@ class RunFolder:
             content = None
         if isinstance(content, dict):
             return content
-        log.warning(f"{self.name}/{name} is damaged, and counts as absent")
+        if name not in self._named:
+            log.warning(f"{self.name}/{name} is damaged, and counts as absent")
+            self._named.add(name)
         return {}
 
 
