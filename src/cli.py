@@ -225,7 +225,7 @@ def _log_to_file(folder: RunFolder, problem: BaseException) -> None:
 
 def _prepare_arguments(config_name: str, paths: Sequence[str]) -> Path | None:
     """Check the command line; pin and return the folder of a sweep, None for a single run."""
-    quoted = overrides.quote_paths(overrides.whole_numbers(config_name, sys.argv[1:]), paths, sweeps=True)
+    quoted = overrides.quote_paths(overrides.fit_values(config_name, sys.argv[1:]), paths, sweeps=True)
     # Argument parsing stops at a flag between overrides, so -m may stand anywhere only if it is moved to the front.
     sys.argv[1:] = sorted(quoted, key=lambda argument: argument not in ("-m", "--multirun"))
     args = get_args_parser().parse_args()

@@ -32,8 +32,6 @@ PATHS = ("run", "classifier", "out", "paths.outputs")  # settings whose values a
 
 def evaluate(cfg: DictConfig) -> Path:
     """Score what ``cfg`` (conf/evaluate.yaml) names beside real images and noise; returns the folder it wrote."""
-    if not cfg.run:
-        raise UserError("run is missing: give a trained GAN, run=outputs/<run>, or a folder of images")
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     subject = open_subject(Path(cfg.run))
@@ -72,7 +70,7 @@ def evaluate(cfg: DictConfig) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def task(asked: list[str]) -> None:
-        evaluate(overrides.check(CONFIG, overrides.quote_paths(asked, PATHS), multirun=False))
+        evaluate(overrides.check(CONFIG, overrides.quote_paths(asked, PATHS), multirun=False, can_sweep=False))
 
     return run_command(CONFIG, task, arguments, goes_on=False)
 

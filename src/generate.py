@@ -13,7 +13,6 @@ from rich.progress import Progress
 
 from src import environment, overrides
 from src.cli import run_command
-from src.errors import UserError
 from src.release.copies import Originals, describe
 from src.release.export import Export, Request
 from src.release.masks import MaskLimits
@@ -25,10 +24,6 @@ PATHS = ("run", "out")  # settings whose values are paths
 
 def generate(cfg: DictConfig) -> Path:
     """Export what ``cfg`` (conf/generate.yaml) asks for, go on where that stopped, or say that it is done."""
-    if not cfg.run:
-        raise UserError("run is missing: give the folder of a trained GAN, run=outputs/<run>")
-    if cfg.n is None:
-        raise UserError("n is missing: give the number of images, n=1000")
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     run = load_generator(Path(cfg.run))
@@ -67,7 +62,7 @@ def _compared_with(run: TrainedRun) -> tuple[Originals, dict[str, float]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def task(asked: list[str]) -> None:
-        generate(overrides.check(CONFIG, overrides.quote_paths(asked, PATHS), multirun=False))
+        generate(overrides.check(CONFIG, overrides.quote_paths(asked, PATHS), multirun=False, can_sweep=False))
 
     return run_command(CONFIG, task, arguments)
 

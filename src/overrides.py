@@ -6,10 +6,10 @@ So a typo costs nothing, leaves nothing behind, and is answered with the nearest
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +22,48 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, one_line
+from src.schema import CONF, Schema, check_settings, compose_schema
+from src.value_types import Entry, Literal, MapOf
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 MANY = 20  # names that an error still lists
-LEAST = {  # whole numbers, and the least of each
-    "batch_size": 1, "images": 1, "n": 1, "phantoms": 1, "samples": 1, "seed": 0, "seeds": 1, "threads": 1,
-    "trainer.devices": 1, "trainer.threads": 1, "training.seed": 0, "width": 1,
-}  # fmt: skip
+SEVERAL = ("logger",)  # groups of which several can be chosen, and none: what they hold has names
 
 
-def check(config_name: str, asked: Sequence[str], multirun: bool) -> DictConfig:
-    """The configuration of the first job, Hydra's part included.
+def check(
+    config_name: str,
+    asked: Sequence[str],
+    multirun: bool,
+    can_sweep: bool = True,
+    shown: Callable[[str], str] = lambda key: key,
+) -> DictConfig:
+    """The configuration of the first job, Hydra's part included, every setting of which is what conf/ allows.
+
+    Args:
+        can_sweep: whether ``-m`` would run every combination of several values.
+        shown: how the user writes a key on the command line.
 
     Raises:
-        UserError: an override that does not parse, names no setting, or has a value of another type or out of its
-            range; several values of one setting without ``multirun``.
+        UserError: an override that does not parse, names no setting, or has a value that conf/ does not allow; several
+            values of one setting without ``multirun``.
     """
-    asked = whole_numbers(config_name, asked)
+    asked = fit_values(config_name, asked)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = _parse(asked)
         _check_groups(overrides)
         first = {o.get_key_element(): _choices(o)[0] for o in overrides}  # data and data@data.real are two
-        cfg = _compose(config_name, first.values())
-        _check_values(config_name, overrides)
+        _check_deletions(overrides, _schema(config_name, first.values()))
+        cfg = _compose(config_name, first.values(), shown)
+        check_settings(cfg, _schema(config_name, first.values()), shown)
         for override in overrides:
             for choice in _choices(override)[1:]:
-                _compose(config_name, ({**first, override.get_key_element(): choice}).values())
+                chosen = {**first, override.get_key_element(): choice}.values()
+                check_settings(_compose(config_name, chosen, shown), _schema(config_name, chosen), shown)
     GlobalHydra.instance().clear()
     if not (multirun or cfg.hydra.mode == RunMode.MULTIRUN):
         for override in overrides:
             if override.is_sweep_override():
-                raise UserError(f"{override.input_line} names several values: add -m to run every combination")
+                way_out = "add -m to run every combination" if can_sweep else "give one"
+                raise UserError(f"{override.input_line} names several values: {way_out}")
     return cfg
 
 
@@ -80,28 +91,44 @@ def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = Fa
     return [quote(argument) for argument in arguments]
 
 
-def whole_numbers(config_name: str, arguments: Sequence[str]) -> list[str]:
-    """The overrides, with 10000 for 1e4 where a setting is a whole number; what else is wrong in them stays."""
+def fit_values(config_name: str, arguments: Sequence[str]) -> list[str]:
+    """The overrides, with values of the kind that their settings take; what else is wrong in them stays.
+
+    10000 for 1e4 where a whole number is wanted, text for a number where text is, and named values that replace those
+    of the default instead of joining them.
+    """
     readable = {argument: _parse([argument])[0] for argument in arguments if _is_readable(argument)}
-    floats = {argument for argument, o in readable.items() if any(_is_whole_float(value) for _, value in _values(o))}
-    if not floats:
-        return list(arguments)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            defaults = _defaults(config_name, readable.values())
-        except UserError:
+            schema = _schema(config_name, readable)
+        except (UserError, HydraException, ValueError):
             return list(arguments)
+        fitted = []
+        for argument in arguments:
+            override = readable.get(argument)
+            entry = None if override is None else schema.entries.get(override.key_or_group)
+            if override is None or entry is None or isinstance(override.value(), IntervalSweep) or override.is_delete():
+                fitted.append(argument)
+                continue
+            values = list(_values(override))
+            if not override.is_add() and _replaces(config_name, readable, override, entry):
+                key = override.key_or_group
+                fitted += [*([] if f"~{key}" in fitted else [f"~{key}"]), f"+{key}={argument.partition('=')[2]}"]
+            elif all(entry.fit(value) is value for _, value in values):
+                fitted.append(argument)
+            else:
+                written = [_rewritten(choice.partition("=")[2], value, entry) for choice, value in values]
+                fitted.append(f"{override.get_key_element()}={','.join(written)}")
+    return fitted
 
-    def rewrite(argument: str) -> str:
-        override = readable[argument]
-        if isinstance(override.value(), IntervalSweep):
-            return argument
-        if not _takes_whole_numbers(override.key_or_group, _default(defaults, override)):
-            return argument
-        written = [str(int(value)) if _is_whole_float(value) else str(value) for _, value in _values(override)]
-        return f"{override.get_key_element()}={','.join(written)}"
 
-    return [rewrite(argument) if argument in floats else argument for argument in arguments]
+def _rewritten(text: str, value: Any, entry: Entry) -> str:
+    fitted = entry.fit(value)
+    if fitted is value:
+        return text
+    if isinstance(fitted, list):
+        return "[" + ",".join(f"'{item}'" for item in fitted) + "]"
+    return f"'{text}'" if isinstance(fitted, str) else str(fitted)
 
 
 def key_of(override: str) -> str:
@@ -139,7 +166,7 @@ def _choices(override: Override) -> list[str]:
     return [override.input_line or ""]
 
 
-def _compose(config_name: str, overrides: Iterable[str]) -> DictConfig:
+def _compose(config_name: str, overrides: Iterable[str], shown: Callable[[str], str] = lambda key: key) -> DictConfig:
     overrides = list(overrides)
     try:
         return hydra.compose(config_name, overrides, return_hydra_config=True)
@@ -150,45 +177,58 @@ def _compose(config_name: str, overrides: Iterable[str]) -> DictConfig:
         ) from None
     except HydraException as problem:
         for override in overrides:
-            if message := _unknown_key(config_name, override, overrides):
+            if message := _unknown_key(config_name, override, overrides, shown):
                 raise UserError(message) from None
         raise UserError(one_line(problem)) from None
 
 
+def _schema(config_name: str, overrides: Iterable[str]) -> Schema:
+    """The schema of a configuration under those of ``overrides`` that choose groups."""
+    chosen = tuple(_choices(o)[0] for o in _parse(overrides) if _is_group(o.key_or_group))
+    _check_groups(_parse(chosen))
+    return _cached_schema(config_name, chosen)
+
+
+_cached_schema = lru_cache(maxsize=64)(compose_schema)
+
+
 def _check_groups(overrides: Iterable[Override]) -> None:
-    """Raise where a group is given true or a number, of which Hydra makes an error of its own."""
+    """Raise where a group is given what is no name, or is left out, of which Hydra makes errors of its own."""
     for override in overrides:
-        value = override.value()
-        if _is_group(override.key_or_group) and (isinstance(value, bool) or _is_number(value)):
-            options = sorted(path.stem for path in (CONF / override.key_or_group).glob("*.yaml"))
-            raise UserError(f"{override.input_line}: choose one of {', '.join(options)}")
+        if not (_is_group(override.key_or_group) or "/" in override.key_or_group):
+            continue
+        several = override.key_or_group in SEVERAL
+        for choice, value in [(override.input_line, None)] if override.is_delete() else _values(override):
+            names = value if several and isinstance(value, list) else [value]
+            if not all(isinstance(name, str) and str(name) for name in names):
+                options = ", ".join(sorted(path.stem for path in (CONF / override.key_or_group).glob("*.yaml")))
+                raise UserError(f"{choice}: {f'choose one of {options}' if options else 'give a name'}")
 
 
-def _check_values(config_name: str, overrides: Sequence[Override]) -> None:
-    """Raise where a number, or true or false, is overridden with something else, or a number is out of its range."""
-    defaults = _defaults(config_name, overrides)
+def _check_deletions(overrides: Sequence[Override], schema: Schema) -> None:
+    """Raise where a setting is deleted that something needs; of values by name, each can go."""
+    replaced = {override.key_or_group for override in overrides if not override.is_delete()}
     for override in overrides:
-        key, default = override.key_or_group, _default(defaults, override)
-        for choice, value in _values(override):
-            if "${" in str(value) or (value is None and (key not in LEAST or default is None)):
-                continue
-            if isinstance(default, bool) and not isinstance(value, bool):
-                raise UserError(f"{choice} must be true or false")
-            if (_is_number(default) or key in LEAST) and not _is_number(value):
-                raise UserError(f"{choice} must be a number{'' if default is None else f', as its default {default}'}")
-            if _takes_whole_numbers(key, default) and isinstance(value, float):
-                raise UserError(f"{choice} must be a whole number")
-            if _is_number(value) and value < LEAST.get(key, -math.inf):
-                raise UserError(f"{choice} must be at least {LEAST[key]}")
+        key = override.key_or_group
+        if not override.is_delete() or not (key in schema.entries or key in schema.sections):
+            continue
+        parent = key.rpartition(".")[0]
+        entry = schema.entries.get(parent)
+        by_name = parent in (*SEVERAL, "callbacks") or (
+            entry is not None and any(isinstance(p, MapOf) or p == Literal({}) for p in entry.parts())
+        )
+        if not by_name and not {key, f"{parent}._target_"} & replaced:
+            raise UserError(f"~{key}: {parent or 'a training'} needs it; give it another value instead")
 
 
-def _defaults(config_name: str, overrides: Iterable[Override]) -> DictConfig:
-    """The configuration of the groups that ``overrides`` choose, without the single settings."""
-    return _compose(config_name, [_choices(o)[0] for o in overrides if _is_group(o.key_or_group)])
-
-
-def _default(defaults: DictConfig, override: Override) -> Any:
-    return None if _is_group(override.key_or_group) else OmegaConf.select(defaults, override.key_or_group)
+def _replaces(config_name: str, overrides: Iterable[str], override: Override, entry: Entry) -> bool:
+    """Whether an override gives values by name, and other names than the default has, which Hydra would add up."""
+    given: list[Any] = [value for _, value in _values(override)]
+    if not (all(isinstance(value, dict) for value in given) and any(isinstance(p, MapOf) for p in entry.parts())):
+        return False
+    chosen = [_choices(o)[0] for o in _parse(overrides) if _is_group(o.key_or_group)]
+    default = OmegaConf.select(_compose(config_name, chosen), override.key_or_group)
+    return isinstance(default, DictConfig) and any(set(value) != set(default) for value in given)
 
 
 def _values(override: Override) -> Iterator[tuple[str, Any]]:
@@ -197,16 +237,8 @@ def _values(override: Override) -> Iterator[tuple[str, Any]]:
         yield choice, _parse([choice])[0].value()
 
 
-def _takes_whole_numbers(key: str, default: Any) -> bool:
-    return key in LEAST or (isinstance(default, int) and not isinstance(default, bool))
-
-
-def _is_whole_float(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()
-
-
 def _is_group(key: str) -> bool:
-    return (CONF / key).is_dir()
+    return (CONF / key).is_dir() or key == "hydra"
 
 
 def _group_of(override: str) -> str:
@@ -214,11 +246,7 @@ def _group_of(override: str) -> str:
     return re.split("[@=]", override)[0]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _unknown_key(config_name: str, override: str, overrides: Sequence[str]) -> str | None:
+def _unknown_key(config_name: str, override: str, overrides: Sequence[str], shown: Callable[[str], str]) -> str | None:
     """What is wrong with ``override``, where its key is in no configuration that the valid ones compose."""
     key = key_of(override)
     groups = [p.name for p in CONF.iterdir() if p.is_dir()]
@@ -227,7 +255,7 @@ def _unknown_key(config_name: str, override: str, overrides: Sequence[str]) -> s
     keys = [*_keys(cfg), *groups]
     if override.startswith(("+", "hydra.", "hydra/")) or key in keys or _group_of(override) in groups:
         return None
-    return f"{key} is not a setting; {_nearest(key, keys)}"
+    return f"{shown(key)} is not a setting; {_nearest(key, keys, shown)}"
 
 
 def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -239,11 +267,11 @@ def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from _keys(child, f"{key}.")
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
+def _nearest(word: str, words: Iterable[str], shown: Callable[[str], str] = lambda key: key) -> str:
     words = list(words)
     match = difflib.get_close_matches(word, words, n=1, cutoff=0.5) or [
         w for w in words if w.rpartition(".")[2] == word.rpartition(".")[2]
     ]
     if match:
-        return f"did you mean {match[0]}?"
+        return f"did you mean {shown(match[0])}?"
     return f"choose one of {', '.join(sorted(words))}" if len(words) <= MANY else "--help prints them all"

@@ -28,7 +28,7 @@ from src.downstream.jobs import Launcher, run_jobs
 from src.downstream.judging import score_generators
 from src.downstream.plan import Job, StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
 from src.downstream.power import Spread, earlier_spread, power_of
-from src.downstream.preflight import check_data, check_generator, synthetic_count
+from src.downstream.preflight import check_data, check_generator, check_trainings, synthetic_count
 from src.downstream.record import record
 from src.downstream.results import to_json
 from src.downstream.workload import as_table, workload
@@ -59,6 +59,7 @@ def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path 
     data.prepare()
     print(f"{unet.data.name}: {count_splits(data.splits)}")
     check_data(data, settings)
+    check_trainings(_trainings(cfg, settings, data), data, settings)
     synthetic_count(cfg.synthetic, data.split("train"), settings)  # is too late to refuse after hours
     given = _load_given(settings, data)
     if cfg.dry_run:
@@ -133,6 +134,13 @@ def needs_classifier(cfg: DictConfig, data: ImageData) -> bool:
     return cfg.score_generators and len(data.description.classes) > 1
 
 
+def _trainings(cfg: DictConfig, settings: StudySettings, data: ImageData) -> dict[str, DictConfig]:
+    """The configurations of all kinds of training that the study needs, by model."""
+    models = [name for name in settings.generators if not is_run(name)]
+    kinds = [*models, *(["classifier"] if needs_classifier(cfg, data) else []), "unet"]
+    return {kind: compose(settings.recipes[kind]) for kind in kinds}
+
+
 def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study, Path]:
     """What the runs say, and its page; both are also written to the study's folder."""
     results = collect(runs.jobs, runs.folder)
@@ -187,7 +195,8 @@ def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, logge
 def main(arguments: Sequence[str] | None = None) -> int:
     def task(arguments: list[str]) -> None:
         asked = divide(overrides.quote_paths(arguments, (*PATHS, "outputs"), sweeps=True))
-        cfg = overrides.check(CONFIG, asked.study, multirun=False)
+        cfg = overrides.check(CONFIG, asked.study, multirun=False, can_sweep=False)
+        overrides.check("train", [f"hydra/launcher={cfg.launcher}", *asked.launcher], multirun=False, can_sweep=False)
         study(cfg, settings_of(cfg, asked), Launcher(cfg.launcher, asked.launcher))
 
     return run_command(CONFIG, task, arguments)

@@ -40,7 +40,7 @@ def check(command: str) -> None:
     """Raises UserError as the command itself would."""
     entry, *asked = shlex.split(command, comments=True)
     flags = [argument for argument in asked if argument.startswith("-")]
-    asked = [argument for argument in asked if argument not in flags]
+    asked = [argument for argument in asked if argument not in flags and "$" not in argument]  # a shell's variable
     if entry == "train":
         overrides.check(entry, overrides.quote_paths(asked, train.PATHS, sweeps=True), multirun="-m" in flags)
     elif entry in ("evaluate", "generate"):

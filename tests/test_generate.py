@@ -241,15 +241,15 @@ def test_an_export_carries_what_its_generator_learned_from_and_no_name_of_a_case
         (["n=2"], "run is missing"),
         (["run=a"], "n is missing"),
         (["run=nowhere", "n=2"], "nowhere is neither a run folder nor a checkpoint"),
-        (["run=a", "n=0"], "n=0 must be at least 1"),
-        (["run=a", "n=many"], "n=many must be a number"),
+        (["run=a", "n=0"], "n=0 must be a whole number of at least 1"),
+        (["run=a", "n=many"], "n=many must be a whole number"),
         (["run=a", "n=2", "sized=8"], "sized is not a setting; did you mean size?"),
         (["run=a", "n=2", "bits=12"], "bits=12 must be 8 or 16"),
         *(
             (["run=a", "n=2", f"copies.min_distance={d}"], "must be a number above 0")
             for d in ("nan", "-1", "true", "0")
         ),
-        (["run=a", "n=2", "device=tpu"], "device=tpu cannot be used here"),
+        (["run=a", "n=2", "device=tpu"], "device=tpu must be auto, cpu or cuda"),
         (["run=a", "n=2", "masks.may_be_empty=[heart]"], "names 'heart', but this run makes the masks lung, lesion"),
         (["run=a", "n=2", "out=a/config.yaml"], "a/config.yaml cannot be written"),
         (["run=a", "n=1,2"], "names several values"),

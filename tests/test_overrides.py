@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.errors import UserError
-from src.overrides import check, quote_paths, whole_numbers
+from src.overrides import check, fit_values, quote_paths
 from src.train import PATHS
 from tests.conftest import SMALL
 
@@ -43,9 +43,9 @@ def test_a_path_needs_no_quotes_of_its_own_and_several_stay_a_sweep(value, quote
 
 @pytest.mark.parametrize("key", PATHS)
 def test_every_key_of_a_path_is_a_setting_of_some_training(key):
-    chosen = {"data.r": ["data=folder"], "model": ["model=unet"], "scores": ["scores=generator"]}
+    chosen = {"data.r": ["data=folder", "data.root=x"], "model": ["model=unet"], "scores": ["scores=generator"]}
     if key in ("data.generated", "data.real.root"):
-        groups = ["model=detector", "data@data.real=folder"]
+        groups = ["model=detector", "data@data.real=folder", "data.generated=x", "data.real.root=x"]
     else:
         groups = next((groups for start, groups in chosen.items() if key.startswith(start)), [])
     check("train", [*groups, *quote_paths([f"{key}={RUN}"], PATHS, sweeps=True)], multirun=False)
@@ -78,10 +78,15 @@ def test_a_run_and_a_sweep_below_the_home_folder_make_no_folder_of_that_name_her
         ("optim.lr=1e0", "optim.lr=1e0"),
         ("images=interval(1e3,1e4)", "images=interval(1e3,1e4)"),
         ("training.ratio=1.0", "training.ratio=1.0"),
+        ("name=2024", "name='2024'"),
+        ("name=a,2024", "name=a,'2024'"),
+        ("name=null", "name=null"),
+        ("data.classes=[1,2]", "data.classes=[1,2]"),  # phantoms have no such classes
+        ("model.schedule.warm_up=1", "model.schedule.warm_up=1"),  # of no DCGAN
     ],
 )
-def test_a_whole_float_is_a_whole_number_where_the_setting_is_one(given, written):
-    assert whole_numbers("train", ["-m", given]) == ["-m", written]
+def test_a_value_is_of_the_kind_that_its_setting_takes(given, written):
+    assert fit_values("train", ["-m", given]) == ["-m", written]
 
 
 DETECTOR = ["model=classifier", "data=real_or_generated", "data@data.real=phantom", "data.generated=x"]

@@ -44,6 +44,8 @@ def training_images(
             a generator that learned from images of another split than train.
     """
     real = real_images(data, real_fraction, seed)
+    if synthetic is None and ratio is not None:
+        raise UserError(f"training.ratio={ratio:g} needs synthetic images: training.synthetic=<export>")
     if synthetic is None:
         if not len(real):
             raise UserError("training.real_fraction=0 leaves no image: raise it, or name training.synthetic")

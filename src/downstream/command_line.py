@@ -65,7 +65,13 @@ def _check_free(override: str, kind: str) -> None:
 def settings_of(cfg: DictConfig, asked: Asked) -> StudySettings:
     """What ``cfg`` (conf/study.yaml) and the overrides say together."""
     generators = _values(cfg.generators)
-    models = [name for name in generators if not is_run(name)] or ["pggan"]  # a typo in generator.… is found either way
+    models = [name for name in generators if not is_run(name)]
+    for model in models:
+        if not (overrides.CONF / "model" / f"{model}.yaml").is_file():
+            raise UserError(
+                f"generators: there is no model {model}; name models of conf/model, or run folders with a /"
+            )
+    models = models or ["pggan"]  # a typo in generator.… is found either way
     return StudySettings(
         generators=generators,
         per_fraction=cfg.generator_per_fraction,
@@ -91,8 +97,17 @@ def _recipe(cfg: DictConfig, asked: Asked, kind: str, *chosen: str) -> Recipe:
     general = {key_of(override) for override in asked.every_training}
     defaults = [f"{key}={value}" for key, value in cfg[kind].items() if key not in general]
     given = (*chosen, *asked.every_training, *defaults, *asked.kinds[kind])
-    given = tuple(overrides.whole_numbers("train", given))
-    composed = overrides.check("train", given, multirun=False)
+    own = {key_of(override) for override in (*defaults, *asked.kinds[kind])}
+
+    def shown(key: str) -> str:
+        return f"{kind}.{key}" if key in own or any(key.startswith(f"{each}.") for each in own) else key
+
+    given = tuple(overrides.fit_values("train", given))
+    composed = overrides.check("train", given, multirun=False, can_sweep=False, shown=shown)
+    if kind == GENERATOR and "generator" not in composed.model:
+        raise UserError(
+            f"generators: {composed.model.name} makes no images; name GANs, e.g. generators=[pggan,enhanced]"
+        )
     settings = cast(dict[str, Any], OmegaConf.to_container(composed))
     del settings["hydra"]
     return Recipe(given, composed.images, composed.batch_size, digest(identity(settings)))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
 
 from src.data.base import ImageData
-from src.data.joint import require_masks
+from src.data.joint import join_masks, require_masks
 from src.data.mix import take_fraction
 from src.data.store import Split
+from src.data.stream import BatchStream
 from src.downstream.plan import StudySettings
-from src.downstream.results import MIXED
-from src.errors import UserError
+from src.downstream.results import MIXED, SYNTHETIC_THEN_REAL
+from src.errors import UserError, one_line
+from src.training.build import build_module, build_trainer
 from src.training.restore import TrainedRun, learned_from
 
 SYNTHETIC = 1_000  # images of each generator, unless more are needed
@@ -37,6 +41,31 @@ def check_data(data: ImageData, settings: StudySettings) -> None:
                 f"fractions: {fraction:g} of the training cases are {least} images, fewer than unet.batch_size="
                 f"{batch_size}: leave it out of fractions, or lower unet.batch_size"
             )
+
+
+def check_trainings(trainings: Mapping[str, DictConfig], data: ImageData, settings: StudySettings) -> None:
+    """Make what every kind of training needs, and nothing of it: a setting that fits no network is found here.
+
+    Args:
+        trainings: configurations by model: the generators', "classifier" and "unet"; they learn what ``data`` is.
+
+    Raises:
+        UserError: with the model whose training cannot be.
+    """
+    if SYNTHETIC_THEN_REAL in settings.regimes and settings.recipes["unet"].images < 2:
+        raise UserError("unet.images=1 cannot be halved, as synthetic_then_real does: raise it")
+    smallest = take_fraction(data.split("train"), min(settings.generator_fractions), settings.case_seed(0))
+    for model, cfg in trainings.items():
+        with open_dict(cfg):
+            cfg.data.update(data.description.as_config())
+        split = join_masks(smallest) if cfg.with_masks else data.split("train")
+        try:
+            module = build_module(cfg)
+            module.check(split)
+            BatchStream(split, module.schedule, cfg.images, cfg.seed, module.clock, 0, cfg.trainer.devices)
+            build_trainer(cfg.trainer, [])
+        except (UserError, HydraException) as problem:
+            raise UserError(f"{model}: {one_line(problem)}") from problem
 
 
 def synthetic_count(asked: int | None, train: Split, settings: StudySettings) -> int:
