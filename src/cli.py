@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import hydra
@@ -24,7 +24,6 @@ from src import overrides, processes
 from src.errors import Stopped, UserError, of_the_system, one_line
 from src.resolvers import run_name
 from src.run_folder import LOG, FolderTaken, RunFolder, place
-from src.training.scoring import objective_of
 
 INTERRUPTED = 130  # exit status after Ctrl-C
 
@@ -154,11 +153,17 @@ def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | No
     return None
 
 
+def _objective_of(final: Mapping[str, float], name: str | None) -> float:
+    from src.training.scoring import objective_of
+
+    return objective_of(final, name)
+
+
 def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, str]) -> float | None:
     overrides = HydraConfig.get().overrides.task
     status = processes.run_on_devices(cfg.trainer.devices, overrides, folder.path, folder.lock_descriptor)
     if not status:
-        return None if cfg.dry_run else objective_of(folder.final(), cfg.objective)
+        return None if cfg.dry_run else _objective_of(folder.final(), cfg.objective)
     stopped = status in (INTERRUPTED, -signal.SIGTERM)
     reason = notes.reason_of(folder.path) or f"one of its processes ended with exit status {status}"
     if folder.held and folder.status().get("state") == "running":  # they had no time to say how they ended

@@ -7,24 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 
-from src import environment, overrides, resolvers  # noqa: F401  the configurations of data sets compute
+from src import overrides, resolvers  # noqa: F401  the configurations of data sets compute
 from src.atomic import make_writable, write_atomically
 from src.cli import run_command
-from src.data.base import ImageData
 from src.errors import UserError
 from src.run_folder import place
-from src.scoring.contest import check_against, hold, sizes
-from src.scoring.judge import Judge
-from src.scoring.picture import save_picture
-from src.scoring.report import as_json, as_table, by_size, caption, read_rows
-from src.scoring.scores import Rules
-from src.scoring.subject import open_subject
-from src.training.restore import load_data
 
 CONFIG = "evaluate"
 PATHS = ("run", "classifier", "out", "paths.outputs")  # settings whose values are paths
@@ -32,6 +21,21 @@ PATHS = ("run", "classifier", "out", "paths.outputs")  # settings whose values a
 
 def evaluate(cfg: DictConfig) -> Path:
     """Score what ``cfg`` (conf/evaluate.yaml) names beside real images and noise; returns the folder it wrote."""
+    # Imported now: --help and a typo need none of them.
+    import torch
+    from hydra.utils import instantiate
+    from rich.console import Console
+
+    from src import environment
+    from src.data.base import ImageData
+    from src.scoring.contest import check_against, hold, sizes
+    from src.scoring.judge import Judge
+    from src.scoring.picture import save_picture
+    from src.scoring.report import as_json, as_table, by_size, caption, read_rows
+    from src.scoring.scores import Rules
+    from src.scoring.subject import open_subject
+    from src.training.restore import load_data
+
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     subject = open_subject(Path(cfg.run))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import Progress
 
-from src import environment, overrides
+from src import overrides
 from src.cli import run_command
-from src.release.copies import Originals, describe
-from src.release.export import Export, Request
-from src.release.masks import MaskLimits
-from src.training.restore import TrainedRun, learned_from, load_data, load_generator
+
+if TYPE_CHECKING:
+    from src.release.copies import Originals
+    from src.training.restore import TrainedRun
 
 CONFIG = "generate"
 PATHS = ("run", "out")  # settings whose values are paths
@@ -24,6 +22,17 @@ PATHS = ("run", "out")  # settings whose values are paths
 
 def generate(cfg: DictConfig) -> Path:
     """Export what ``cfg`` (conf/generate.yaml) asks for, go on where that stopped, or say that it is done."""
+    # Imported now: --help and a typo need none of them.
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from src import environment
+    from src.release.copies import describe
+    from src.release.export import Export, Request
+    from src.release.masks import MaskLimits
+    from src.training.restore import load_generator
+
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     run = load_generator(Path(cfg.run))
@@ -47,12 +56,24 @@ def generate(cfg: DictConfig) -> Path:
     with Progress(console=Console(stderr=True), disable=not cfg.progress, transient=True) as bar:
         task = bar.add_task("generating", total=request.n)
         wrote = export.write(cfg.force, lambda done: bar.update(task, completed=done))
+    if rejected := export.folder.card().get("rejected"):
+        print(left_out(rejected, request.n))
     print(f"done: {out}: look at preview.png" if wrote else f"finished already: {out} (force=true writes it anew)")
     return out
 
 
+def left_out(rejected: Mapping[str, int], kept: int) -> str:
+    """How many images an export left out beside those that it ``kept``, and why."""
+    count = sum(rejected.values())
+    reasons = ", ".join(f"{reason} {number:,}" for reason, number in rejected.items())
+    return f"left out: {count:,} of {kept + count:,} images made ({reasons}); rejected.csv names them"
+
+
 def _compared_with(run: TrainedRun) -> tuple[Originals, dict[str, float]]:
     """The images that ``run`` learned from, and how near to them other real images come."""
+    from src.release.copies import Originals
+    from src.training.restore import learned_from, load_data
+
     data, channels = load_data(run), run.settings["data"]["channels"]
     data.prepare()
     learned, held_out = learned_from(run).divide(data)

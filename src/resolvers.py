@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
-from src.data.base import image_size
-from src.data.joint import joint_channels
 from src.run_folder import FREE_SETTINGS, check_name
 
 LONGEST_NAME = 150  # bytes of a folder name, below the 255 that file systems allow
@@ -46,13 +44,28 @@ def attention_resolution(resolution: int) -> int:
     return resolution >> max(0, math.ceil(math.log2(resolution / 256)))
 
 
+def channels(of_images: int, masks: Sequence[str], with_masks: bool) -> int:
+    """Of what a generator makes."""
+    from src.data.joint import joint_channels
+
+    return joint_channels(of_images, len(masks), with_masks)
+
+
+def size(resolution: int, aspect: Sequence[int]) -> list[int]:
+    """Height and width in pixels."""
+    from src.data.base import image_size
+
+    return list(image_size(resolution, aspect))
+
+
+# Data and what they need are imported when a configuration is computed: --help and a typo wait for neither.
 OmegaConf.register_new_resolver("phase_share", phase_share, replace=True)
 # The paper's decay of 0.999 per step of 16 images is a half-life of 11,000 images; a short run must forget faster.
 OmegaConf.register_new_resolver("ema_half_life", lambda images: min(11_000, share(images, 50)), replace=True)
 OmegaConf.register_new_resolver("attention_resolution", attention_resolution, replace=True)
 OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
-OmegaConf.register_new_resolver("joint_channels", lambda c, m, joint: joint_channels(c, len(m), joint), replace=True)
-OmegaConf.register_new_resolver("image_size", lambda side, aspect: list(image_size(side, aspect)), replace=True)
+OmegaConf.register_new_resolver("joint_channels", channels, replace=True)
+OmegaConf.register_new_resolver("image_size", size, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("least", min, replace=True)
 OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)

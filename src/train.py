@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from src.cli import launch
-from src.reporting.compare import write_comparison
-from src.reporting.runs import find_runs
-from src.training.job import train
+from src.run_folder import RunFolder
 
 # Settings whose values are paths or names of folders.
 PATHS = (
@@ -27,8 +27,18 @@ PATHS = (
 log = logging.getLogger(__name__)
 
 
+def train(cfg: DictConfig, folder: RunFolder) -> float | None:
+    """Train what ``cfg`` asks for: its packages are imported now, since --help and a typo need none of them."""
+    from src.training import job
+
+    return job.train(cfg, folder)
+
+
 def compare_sweep(folder: Path) -> None:
     """Write the comparison of a sweep's runs; nothing where a dry run left none."""
+    from src.reporting.compare import write_comparison
+    from src.reporting.runs import find_runs
+
     if runs := find_runs([folder]):
         log.info(f"comparison: {write_comparison(runs, folder)}")
 

@@ -92,6 +92,7 @@ class FolderData(ImageData):
         )
         if self.split_folders is None:
             check_fractions(self.fractions)
+        self.crossing_copies = ""  # images with equal pixels in two splits, in words, once it is prepared
         self._store: Store | None = None
         self._splits: dict[str, Split] = {}
 
@@ -128,8 +129,9 @@ class FolderData(ImageData):
                 )
             if lacking := _lacking_classes(store, rows):
                 logger.warning("%s: %s: add images, or try another data.seed or data.splits", self.name, lacking)
-            if crossing := _crossing_copies(store, rows):
-                logger.warning("%s: %s: remove all but one, or results are too good", self.name, crossing)
+            self.crossing_copies = _crossing_copies(store, rows)
+            if self.crossing_copies:
+                logger.warning("%s: %s: remove all but one, or results are too good", self.name, self.crossing_copies)
             for note in store.meta["notes"]:
                 logger.info("%s: %s", self.name, note)
             for warning in store.meta.get("warnings", ()):  # older stores have none

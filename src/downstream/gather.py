@@ -130,6 +130,8 @@ def warnings_of(data: ImageData, per_fraction: bool) -> Iterator[str]:
             "No cases are named, so each image counts as one. Where several images show one patient, patients are on "
             "both sides of the split, and Dice and intervals are too good: set data.group."
         )
+    if isinstance(data, FolderData) and data.crossing_copies:
+        yield f"Dice and intervals are too good: {data.crossing_copies}. Remove all but one of each."
     if not per_fraction:
         yield (
             "The generators learned from all training cases, also where a U-Net gets a share of them: there the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from src.training.checkpoint_io import check_architecture
 from src.training.meter import Meter
 from src.training.schedule import Schedule
 from src.training.strategy import average_gradients, of_all_ranks
+
+log = logging.getLogger(__name__)
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -85,9 +88,16 @@ class ClockedModule(LightningModule, ABC):
         # The trainer's own loop counters count optimizer steps and batches; here the image clock says where to go on.
         checkpoint.pop("loops", None)
         checkpoint["images"] = self.clock.images
+        checkpoint["threads"] = torch.get_num_threads()
         checkpoint["meters"] = of_all_ranks(self.meter.state_dict())  # one process writes for all
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_architecture(self.state_dict(), checkpoint["state_dict"], "the run's last checkpoint")
         self.clock.images = checkpoint["images"]
+        before, now = checkpoint.get("threads"), torch.get_num_threads()
+        if self.device.type == "cpu" and before not in (None, now):
+            log.warning(
+                f"goes on with {now} CPU threads where it had {before}: not to the same bits, which depend on their "
+                f"number; trainer.threads={before} keeps them"
+            )
         self.meter.load_state_dict(checkpoint["meters"][self.global_rank])

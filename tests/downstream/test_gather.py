@@ -29,6 +29,14 @@ def test_the_page_says_where_images_of_one_patient_may_be_on_both_sides(tmp_path
     )
 
 
+def test_the_page_says_where_two_splits_share_images(tmp_path: Path) -> None:
+    for number in range(20):
+        Image.fromarray(np.full((8, 8), 10 * (number // 2), np.uint8)).save(tmp_path / f"{number}.png")
+    data = FolderData(str(tmp_path), str(tmp_path / "cache"), 8, group="(.+)")
+    data.prepare()
+    assert "lie in two splits with the same pixels" in "".join(warnings_of(data, per_fraction=True))
+
+
 def test_marking_every_pixel_has_the_dice_of_the_share_that_is_marked():
     masks = np.zeros((3, 2, 4, 4), np.uint8)
     masks[0, 0], masks[1, :, :2], masks[2, 0, 0, 0] = 1, 1, 1  # all and nothing; half of both; one pixel and nothing

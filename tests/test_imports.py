@@ -1,0 +1,36 @@
+"""What --help and a typo do not wait for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from src.generate import left_out
+from tests.conftest import ROOT
+
+HEAVY = ("torch", "torchvision", "torchmetrics", "pytorch_lightning", "kornia", "segmentation_models_pytorch", "wandb",
+         "matplotlib", "scipy")  # fmt: skip
+SCRIPT = """
+import runpy, sys
+sys.argv[1:] = ASKED
+try:
+    runpy.run_module("MODULE", run_name="__main__")
+except SystemExit:
+    print("loaded:", *(name for name in HEAVY if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("entry", ["train", "generate", "evaluate"])
+def test_a_typo_loads_no_package_that_computes(entry):
+    script = SCRIPT.replace("MODULE", f"src.{entry}").replace("ASKED", "['sead=1']").replace("HEAVY", repr(HEAVY))
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert "sead is not a setting; did you mean seed?" in done.stderr
+    assert done.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+def test_what_an_export_left_out_is_said_with_its_reasons():
+    assert left_out({"lesion: speckle": 1_200, "copy": 3}, 100) == (
+        "left out: 1,203 of 1,303 images made (lesion: speckle 1,200, copy 3); rejected.csv names them"
+    )
