@@ -34,7 +34,7 @@ from src.downstream.results import to_json
 from src.downstream.workload import as_table, workload
 from src.errors import UserError
 from src.release.export import Export, Request, TooFewPass
-from src.release.masks import MaskLimits
+from src.release.masks import limits_of
 from src.reporting.study import write_study
 from src.run_folder import RunFolder, digest, place
 from src.train import PATHS
@@ -167,12 +167,13 @@ def _load_given(settings: StudySettings, data: ImageData) -> Generators:
 def _export(run: TrainedRun, name: str, count: int, data: ImageData, reject: bool, folder: Path) -> Path:
     """Synthetic images, in a folder that is named by what is in it."""
     train = data.split("train")
+    assert train.store.masks is not None
     request = Request(
         n=count,
         size=run.module.schedule.resolution,
         bits=8 * train.store.images.dtype.itemsize,
         reject=reject,
-        limits=MaskLimits(may_be_empty=sometimes_empty(train, data.description.masks)),
+        limits=limits_of(train.store.masks[train.rows], sometimes_empty(train, data.description.masks)),
     )
     out = folder / "synthetic" / f"{name}-{digest(Export(run, request, folder).identity())[:8]}"
     print(f"exporting {count} images of {run.folder.name} to {out}")
