@@ -23,7 +23,15 @@ from src.data.joint import sometimes_empty
 from src.data.store import count_splits
 from src.downstream.analysis import Study, analyse
 from src.downstream.command_line import CONFIG, compose, divide, settings_of
-from src.downstream.gather import StudyRuns, collect, marked_everything, of_largest_share, study_page, warnings_of
+from src.downstream.gather import (
+    StudyRuns,
+    cautions_of,
+    collect,
+    marked_everything,
+    of_largest_share,
+    study_page,
+    warnings_of,
+)
 from src.downstream.jobs import Launcher, run_jobs
 from src.downstream.judging import score_generators
 from src.downstream.plan import Job, StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
@@ -147,8 +155,9 @@ def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study
     write_atomically(runs.folder / "results.json", to_json(results))
     scores = {name: one.scores for name, one in runs.scored.items()}
     models = {name: run.module.name for (name, _), run in runs.generators.items()}
-    answer = analyse(results, scores, models, marked_everything(runs.data.split("test")))
-    stated = {**asdict(answer), "warnings": list(warnings_of(runs.data, settings.per_fraction))}
+    everything = marked_everything(runs.data.split("test"))
+    answer = analyse(results, scores, models, everything, list(cautions_of(runs.data)))
+    stated = {**asdict(answer), "warnings": list(warnings_of(settings.per_fraction, runs.scored))}
     write_atomically(runs.folder / ANSWER, json.dumps(stated, indent=1))
     command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
     return answer, write_study(study_page(answer, runs, settings.per_fraction, cache, command), runs.folder)

@@ -47,12 +47,14 @@ def analyse(
     scores: Scores | None = None,
     models: Mapping[str, str] | None = None,
     everything: Mapping[str, float] | None = None,
+    of_data: Sequence[str] = (),
 ) -> Study:
     """What the results say, and what the generators' ``scores`` (see ``claims``) add to the sources' claims.
 
     Args:
         models: the model of each generator, by its name.
         everything: test image → Dice of a mask that marks every pixel: what a U-Net that learned nothing can reach.
+        of_data: cautions that no result tells.
 
     Arms or seeds still missing are left out of the pairs and named in the cautions. Raises UserError where results
     cannot be compared: none, other test images, the same job twice, a Dice that is no number, a single test case.
@@ -61,7 +63,7 @@ def analyse(
     comparisons = tuple(compare_all(table))
     return Study(
         verdict=verdict(comparisons, _baseline_learned(table, everything)),
-        cautions=tuple(cautions(table, results, everything)),
+        cautions=(*cautions(table, results, everything), *of_data),
         power=_power(table, comparisons),
         arms=tuple(_summaries(table, results)),
         comparisons=comparisons,

@@ -119,12 +119,12 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, cache: str, co
         copies_note=_copies_note(runs.data),
         predictions=list(_predictions(runs)),
         commands=[command],
-        warnings=[*warnings_of(runs.data, per_fraction), *blind_scores(runs.scored)],
+        warnings=list(warnings_of(per_fraction, runs.scored)),
     )  # fmt: skip
 
 
-def warnings_of(data: ImageData, per_fraction: bool) -> Iterator[str]:
-    """What a reader of the page has to know of the data and of whose images the generators saw."""
+def cautions_of(data: ImageData) -> Iterator[str]:
+    """What in the data touches the verdict."""
     if isinstance(data, FolderData) and all(split.cases is None for split in data.splits.values()):
         yield (
             "No cases are named, so each image counts as one. Where several images show one patient, patients are on "
@@ -132,16 +132,16 @@ def warnings_of(data: ImageData, per_fraction: bool) -> Iterator[str]:
         )
     if isinstance(data, FolderData) and data.crossing_copies:
         yield f"Dice and intervals are too good: {data.crossing_copies}. Remove all but one of each."
+
+
+def warnings_of(per_fraction: bool, scored: Mapping[str, Judged]) -> Iterator[str]:
+    """What else a reader of the page has to know: whose images the generators saw, and which scores tell nothing."""
     if not per_fraction:
         yield (
             "The generators learned from all training cases, also where a U-Net gets a share of them: there the "
             "synthetic images stand for those of someone with more data. generator_per_fraction=true trains one for "
             "every share."
         )
-
-
-def blind_scores(scored: Mapping[str, Judged]) -> Iterator[str]:
-    """Which scores of which generators tell nothing."""
     for name, one in scored.items():
         if one.better_than_real:
             titles = ", ".join(TITLES[key] for key in one.better_than_real)

@@ -78,7 +78,6 @@ class StudyPage:
     predictions: Sequence[Picture] = ()  # of U-Nets: best, median, worst
     passports: Mapping[str, str] = field(default_factory=dict)  # name → text
     commands: Sequence[str] = ()  # that repeat everything, in order
-    cautions: Sequence[str] = ()  # of the data, that touch the verdict; beside the study's own
     warnings: Sequence[str] = ()  # what else to know of the data and the generators
 
 
@@ -92,7 +91,6 @@ def write_study(study_page: StudyPage, folder: Path) -> Path:
         study=study,
         protocol=_protocol(study_page),
         figure=_figure(study.arms),
-        cautions=[*study.cautions, *study_page.cautions],
         legend=[legend_entry(way.label, style) for way, style in way_styles(study.arms).items()],
         arms=_arm_table(study.arms),
         fitted=any(arm.training_dice is not None for arm in study.arms),

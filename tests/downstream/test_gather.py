@@ -11,7 +11,7 @@ from src.data.folder import FolderData
 from src.data.phantom import PhantomData
 from src.data.store import Split, Store
 from src.downstream.case_report import write_case_table
-from src.downstream.gather import collect, marked_everything, warnings_of
+from src.downstream.gather import cautions_of, collect, marked_everything
 from src.downstream.plan import Job, UnetJob
 
 
@@ -21,12 +21,11 @@ def test_the_page_says_where_images_of_one_patient_may_be_on_both_sides(tmp_path
 
     def said(group: str | None) -> bool:
         data = FolderData(str(tmp_path), str(tmp_path / "cache"), 8, group=group)
-        return "data.group" in "".join(warnings_of(data, per_fraction=True))
+        return "data.group" in "".join(cautions_of(data))
 
     assert said(None) and not said("^(p.)")
-    assert not list(
-        warnings_of(PhantomData(16, 1, ["normal"], ["lung"], {"train": 2, "test": 2}, 0, tmp_path / "cache"), True)
-    )
+    phantoms = PhantomData(16, 1, ["normal"], ["lung"], {"train": 2, "test": 2}, 0, tmp_path / "cache")
+    assert not list(cautions_of(phantoms))
 
 
 def test_the_page_says_where_two_splits_share_images(tmp_path: Path) -> None:
@@ -34,7 +33,7 @@ def test_the_page_says_where_two_splits_share_images(tmp_path: Path) -> None:
         Image.fromarray(np.full((8, 8), 10 * (number // 2), np.uint8)).save(tmp_path / f"{number}.png")
     data = FolderData(str(tmp_path), str(tmp_path / "cache"), 8, group="(.+)")
     data.prepare()
-    assert "lie in two splits with the same pixels" in "".join(warnings_of(data, per_fraction=True))
+    assert "lie in two splits with the same pixels" in "".join(cautions_of(data))
 
 
 def test_marking_every_pixel_has_the_dice_of_the_share_that_is_marked():

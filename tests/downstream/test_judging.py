@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from src.downstream.gather import blind_scores
+from src.downstream.gather import warnings_of
 from src.downstream.judging import score_generators
 from src.pixels import to_unit_range
 from src.scoring.scores import Rules
@@ -36,5 +36,5 @@ def test_a_page_is_warned_of_scores_that_beat_unseen_real_images(tmp_path, monke
     found = score_generators(both, data, None, 80, str(tmp_path))
     assert set(found["copier"].scores) == {"fid", "kid"}
     assert (found["copier"].better_than_real, found["noisy"].better_than_real) == (["fid"], [])
-    (warning,) = blind_scores(found)
+    (warning,) = warnings_of(True, found)
     assert warning.startswith("FID of copier: better than unseen real images: this space does not see the difference")

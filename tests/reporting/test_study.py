@@ -58,7 +58,11 @@ def full(bare, tmp_path):
     passport = "10,000 images · EMA weights · classifier accuracy 0.97 · seed 0"
     return replace(
         bare,
-        study=analyse(list(made_up_results())[:-1], {"enhanced": scores, "pggan": others}),
+        study=analyse(
+            list(made_up_results())[:-1],
+            {"enhanced": scores, "pggan": others},
+            of_data=["The test split holds copies."],
+        ),
         generators=[
             Generator("pggan", others, passport, picture("pggan-masks", 300)),
             Generator("enhanced", scores, passport, picture("enhanced-masks", 300)),
@@ -115,7 +119,7 @@ def test_every_arm_comparison_and_claim_is_shown(full, tmp_path):
 
 
 def test_what_touches_the_verdict_stands_under_it_and_the_rest_below(full, tmp_path):
-    page = html.unescape(text_of(replace(full, cautions=["The test split holds copies."]), tmp_path / "out"))
+    page = html.unescape(text_of(full, tmp_path / "out"))
     header, body = page.split("</header>")
     assert "no result yet for seed 2" in header and "The test split holds copies." in header
     assert full.study.power.text() in header and full.warnings[0] in body
