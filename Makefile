@@ -17,8 +17,10 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## Answer the question on embedded phantoms: do synthetic images help a U-Net? (about 10 minutes on 2 cores)
-	$(RUN) -m src.study name=demo logger=csv resolution=32 phantoms=400 generator.images=40_000 generator.width=32 \
-		fractions='[0.1,1.0]' seeds=3 unet.images=1_600 classifier.images=8_000 classifier.width=16 synthetic=400
+	$(RUN) -m src.study name=demo logger=csv resolution=32 phantoms=80 data.sizes.val=40 synthetic=400 trainer.threads=1 \
+		generators='[pggan]' generator.images=16_000 generator.width=32 generator.trainer.threads=2 score_generators=false \
+		regimes='[real,mixed]' fractions='[0.1,1.0]' seeds=5 unet.images=2_400 unet.batch_size=8 \
+		unet.optim.lr=4e-3 unet.model.network.depth=3 unet.model.network.width=8 launcher=joblib hydra.launcher.n_jobs=2
 	@echo "Open outputs/demo/study.html"
 
 test: $(READY) ## Run the tests
