@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.errors import UserError
-from src.reporting.compare import write_comparison
-from src.reporting.runs import find_runs
 
 DEFAULT_OUT = Path("outputs/compare")
 
 
 def compare(paths: Sequence[Path], out: Path | None = None) -> Path:
     """Write the page of all runs in ``paths`` and return its path. Raises UserError where there are no runs."""
+    # Imported now: --help and a typo need none of it.
+    from src.reporting.compare import write_comparison
+    from src.reporting.runs import find_runs
+
     runs = find_runs(paths)
     if not runs:
         raise UserError(f"no runs in {', '.join(map(str, paths))}: a run folder has config.yaml and status.json")

@@ -2,205 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, cast
 
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-
-from src import environment, overrides
-from src.atomic import write_atomically
-from src.cli import run_command, run_job
-from src.data.base import ImageData
-from src.data.fingerprint import DataRecord
-from src.data.joint import sometimes_empty
-from src.data.store import count_splits
-from src.downstream.analysis import Study, analyse
-from src.downstream.command_line import CONFIG, compose, divide, settings_of
-from src.downstream.gather import (
-    StudyRuns,
-    cautions_of,
-    collect,
-    marked_everything,
-    of_largest_share,
-    study_page,
-    warnings_of,
-)
-from src.downstream.jobs import Launcher, run_jobs
-from src.downstream.judging import score_generators
-from src.downstream.plan import Job, StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
-from src.downstream.power import Spread, earlier_spread, power_of
-from src.downstream.preflight import check_data, check_generator, check_trainings, synthetic_count
-from src.downstream.record import record
-from src.downstream.results import to_json
-from src.downstream.workload import as_table, workload
-from src.errors import UserError
-from src.release.export import Export, Request, TooFewPass
-from src.release.masks import limits_of
-from src.reporting.study import write_study
-from src.run_folder import RunFolder, digest, place
+from src import overrides
+from src.cli import run_command
+from src.downstream.command_line import CONFIG, divide, settings_of
 from src.train import PATHS
-from src.training.build import build_loggers
-from src.training.job import check_same_data, train
-from src.training.loggers import finish
-from src.training.restore import TrainedRun, load_generator
-
-ANSWER = "study.json"
-Generators = dict[tuple[str, float], TrainedRun]  # by name and share of the training cases
-
-
-def train_job(cfg: DictConfig) -> float | None:
-    """What a launcher runs."""
-    return run_job(train, cfg, {})
-
-
-def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path | None:
-    """Train, export and compare what ``cfg`` (conf/study.yaml) asks for; return the page, None of a dry run."""
-    unet = compose(settings.recipes["unet"])
-    data: ImageData = instantiate(unet.data)
-    data.prepare()
-    print(f"{unet.data.name}: {count_splits(data.splits)}")
-    check_data(data, settings)
-    check_trainings(_trainings(cfg, settings, data), data, settings)
-    synthetic_count(cfg.synthetic, data.split("train"), settings)  # is too late to refuse after hours
-    given = _load_given(settings, data)
-    if cfg.dry_run:
-        print_dry_run(cfg, settings, data)
-        return None
-
-    holder = RunFolder(place(cfg.outputs, cfg.name, "outputs").absolute())
-    holder.lock()
-    try:
-        record = DataRecord.of(data)
-        if cfg.force:
-            holder.set_aside()
-        check_same_data(holder, record)
-        record.write(holder.path)
-        settings = settings.on(record.fingerprint)
-        return _carry_out(cfg, settings, launcher, data, given, holder)
-    finally:
-        holder.leave()
-
-
-def _carry_out(
-    cfg: DictConfig, settings: StudySettings, launcher: Launcher, data: ImageData, given: Generators, holder: RunFolder
-) -> Path:
-    """Everything that is written in the study's folder, which ``holder`` holds."""
-    folder, unet = place(cfg.outputs, cfg.name, "outputs"), compose(settings.recipes["unet"])
-    count = synthetic_count(cfg.synthetic, data.split("train"), settings)
-
-    def run(jobs: Sequence[Job]) -> None:
-        run_jobs(jobs, folder, launcher, train_job)
-
-    to_train = {
-        (name, fraction): generator_job(settings, name, fraction)
-        for name in settings.generators
-        if not is_run(name)
-        for fraction in settings.generator_fractions
-    }
-    judge = [classifier_job(settings)] if needs_classifier(cfg, data) else []
-    run([*to_train.values(), *judge])
-    holder.saved()
-    generators = given | {key: load_generator(folder / job.name) for key, job in to_train.items()}
-    for generator in generators.values():
-        generator.module.to(environment.device("cpu" if unet.trainer.accelerator == "cpu" else "auto"))
-    synthetic = {
-        key: _export(generator, key[0], count, data, cfg.reject_masks, folder) for key, generator in generators.items()
-    }
-    jobs = []
-    for stage in unet_jobs(settings, synthetic, folder):
-        run([unet.job for unet in stage])
-        jobs += stage
-
-    classifier = folder / judge[0].name if judge else None
-    scored = {}
-    if cfg.score_generators:
-        scored = score_generators(of_largest_share(generators), data, classifier, count, unet.paths.cache)
-    runs = StudyRuns(folder, data, generators, synthetic, jobs, scored)
-    answer, page = _answer(runs, settings, unet.paths.cache)
-    _record(answer, page, holder, cfg, unet.logger)
-    print(f"\n{answer.verdict}\nreport: {page}")
-    return page
-
-
-def print_dry_run(cfg: DictConfig, settings: StudySettings, data: ImageData) -> None:
-    """What would be trained, how long that takes, and which effect it could find."""
-    Console().print(as_table(workload(settings, classifier=needs_classifier(cfg, data))))
-    measured = earlier_spread(place(cfg.outputs, cfg.name, "outputs") / ANSWER)
-    cases = len(set(data.split("test").cases_or_files()))
-    spread, source = (measured, "measured") if measured else (Spread(**cfg.spread), "stated")
-    print(power_of(spread, source, settings.arms, settings.seeds, cases).text())
-
-
-def needs_classifier(cfg: DictConfig, data: ImageData) -> bool:
-    return cfg.score_generators and len(data.description.classes) > 1
-
-
-def _trainings(cfg: DictConfig, settings: StudySettings, data: ImageData) -> dict[str, DictConfig]:
-    """The configurations of all kinds of training that the study needs, by model."""
-    models = [name for name in settings.generators if not is_run(name)]
-    kinds = [*models, *(["classifier"] if needs_classifier(cfg, data) else []), "unet"]
-    return {kind: compose(settings.recipes[kind]) for kind in kinds}
-
-
-def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study, Path]:
-    """What the runs say, and its page; both are also written to the study's folder."""
-    results = collect(runs.jobs, runs.folder)
-    write_atomically(runs.folder / "results.json", to_json(results))
-    scores = {name: one.scores for name, one in runs.scored.items()}
-    models = {name: run.module.name for (name, _), run in runs.generators.items()}
-    everything = marked_everything(runs.data.split("test"))
-    answer = analyse(results, scores, models, everything, list(cautions_of(runs.data)))
-    stated = {**asdict(answer), "warnings": list(warnings_of(settings.per_fraction, runs.scored))}
-    write_atomically(runs.folder / ANSWER, json.dumps(stated, indent=1))
-    command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
-    return answer, write_study(study_page(answer, runs, settings.per_fraction, cache, command), runs.folder)
-
-
-def _load_given(settings: StudySettings, data: ImageData) -> Generators:
-    """The generators that were trained before."""
-    given = {}
-    for path in filter(is_run, settings.generators):
-        run = load_generator(Path(path))
-        check_generator(path, run, data)
-        given[generator_name(path), 1.0] = run
-    return given
-
-
-def _export(run: TrainedRun, name: str, count: int, data: ImageData, reject: bool, folder: Path) -> Path:
-    """Synthetic images, in a folder that is named by what is in it."""
-    train = data.split("train")
-    assert train.store.masks is not None
-    request = Request(
-        n=count,
-        size=run.module.schedule.resolution,
-        bits=8 * train.store.images.dtype.itemsize,
-        reject=reject,
-        limits=limits_of(train.store.masks[train.rows], sometimes_empty(train, data.description.masks)),
-    )
-    out = folder / "synthetic" / f"{name}-{digest(Export(run, request, folder).identity())[:8]}"
-    print(f"exporting {count} images of {run.folder.name} to {out}")
-    try:
-        Export(run, request, out).write()
-    except TooFewPass as problem:
-        raise UserError(f"{problem}; in a study, reject_masks=false keeps them") from problem
-    return out
-
-
-def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, loggers: DictConfig) -> None:
-    """In the loggers of the trainings, beside theirs."""
-    for logger in loggers.values():
-        if "job_type" in logger:
-            logger.job_type = "study"
-    run_loggers = build_loggers(loggers, folder, cast(dict[str, Any], OmegaConf.to_container(cfg)))
-    record(answer, page, run_loggers)
-    finish(run_loggers)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -208,7 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = divide(overrides.quote_paths(arguments, (*PATHS, "outputs"), sweeps=True))
         cfg = overrides.check(CONFIG, asked.study, multirun=False, can_sweep=False)
         overrides.check("train", [f"hydra/launcher={cfg.launcher}", *asked.launcher], multirun=False, can_sweep=False)
-        study(cfg, settings_of(cfg, asked), Launcher(cfg.launcher, asked.launcher))
+        settings = settings_of(cfg, asked)
+        # Imported now: --help and a typo need none of it.
+        from src.downstream.jobs import Launcher
+        from src.downstream.pipeline import study
+
+        study(cfg, settings, Launcher(cfg.launcher, asked.launcher))
 
     return run_command(CONFIG, task, arguments)
 

@@ -22,11 +22,21 @@ except SystemExit:
 """
 
 
-@pytest.mark.parametrize("entry", ["train", "generate", "evaluate"])
-def test_a_typo_loads_no_package_that_computes(entry):
-    script = SCRIPT.replace("MODULE", f"src.{entry}").replace("ASKED", "['sead=1']").replace("HEAVY", repr(HEAVY))
+@pytest.mark.parametrize(
+    ("entry", "typo", "said"),
+    [
+        *(
+            (entry, "sead=1", "sead is not a setting; did you mean seed?")
+            for entry in ("train", "generate", "evaluate")
+        ),
+        ("study", "unet.imagse=1", "unet.imagse is not a setting; did you mean unet.images?"),
+        ("compare", "--oot", "the following arguments are required: FOLDER"),
+    ],
+)
+def test_a_typo_loads_no_package_that_computes(entry, typo, said):
+    script = SCRIPT.replace("MODULE", f"src.{entry}").replace("ASKED", f"[{typo!r}]").replace("HEAVY", repr(HEAVY))
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert "sead is not a setting; did you mean seed?" in done.stderr
+    assert said in done.stderr
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
 
 
