@@ -9,6 +9,7 @@
 ``list of integer >= 1``     one or more of them; ``list of distinct …``: none twice; ``pair of …``: two,
                              ``range of …``: two of which the second is no less than the first
 ``map of text``              one or more values by name
+``component``                settings with the ``_target_`` that they are for
 ``pad | crop | null``        one of several: values as YAML writes them, ``[]`` and ``{}`` too, or any of these
 ``list of (pad | crop)``     parentheses keep alternatives together
 ``required path``            the same, and the ``null`` that stands here has to be replaced
@@ -134,6 +135,15 @@ class MapOf(Type):
 
 
 @dataclass(frozen=True)
+class Component(Type):
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, dict) and Text("target").accepts(value.get("_target_"))
+
+    def __str__(self) -> str:
+        return "settings of a component, {_target_: module.Name, …}"
+
+
+@dataclass(frozen=True)
 class OneOf(Type):
     types: tuple[Type, ...]
 
@@ -211,6 +221,8 @@ def read_type(text: str) -> Type:
         return Number(word == "integer", tuple((sign, float(bound)) for sign, bound in bounds))
     if text in TEXTS:
         return Text(text)
+    if text == "component":
+        return Component()
     if match := re.match(r"(list|pair|range|map) of (distinct )?(.+)$", text):
         kind, distinct, item = match.groups()
         if kind == "map":

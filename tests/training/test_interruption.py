@@ -11,6 +11,13 @@ from src.errors import Stopped
 from src.training.callbacks.interruption import SIGNALS, Interruption
 
 
+@pytest.fixture(autouse=True)
+def not_under_nohup() -> Iterator[None]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def training() -> Iterator[Interruption]:
     """A callback in training, whose trainer has taken SIGTERM."""
