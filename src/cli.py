@@ -10,13 +10,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src import failures as notes
@@ -141,7 +142,7 @@ def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | No
     except Exception as problem:
         reason = one_line(problem)
         with contextlib.suppress(OSError):
-            folder.fail(reason)
+            folder.fail(reason, _settings(cfg))
             _log_to_file(folder, problem)
     finally:
         folder.leave(keep_log=not cfg.dry_run)
@@ -157,6 +158,14 @@ def _objective_of(final: Mapping[str, float], name: str | None) -> float:
     from src.training.scoring import objective_of
 
     return objective_of(final, name)
+
+
+def _settings(cfg: DictConfig) -> dict[str, Any] | None:
+    """None where what they follow from is not known."""
+    try:
+        return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    except OmegaConfBaseException:
+        return None
 
 
 def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, str]) -> float | None:

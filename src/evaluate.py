@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -59,7 +60,12 @@ def evaluate(cfg: DictConfig) -> Path:
     named = place(cfg.paths.outputs, "evaluate").parent
     out = Path(cfg.out) if cfg.out else subject.out(named, cfg.hydra.overrides.task)
     make_writable(out)
-    rows, samples = hold(judge, subject, cfg.n, cfg.intervals)
+    try:
+        rows, samples = hold(judge, subject, cfg.n, cfg.intervals)
+    except BaseException:
+        with suppress(OSError):
+            out.rmdir()  # where nothing else is in it
+        raise
 
     write_atomically(out / "scores.json", json.dumps(as_json(rows), indent=1))
     groups = by_size(rows, others)

@@ -9,6 +9,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -169,12 +170,8 @@ def _choices(override: Override) -> list[str]:
 def _compose(config_name: str, overrides: Iterable[str], shown: Callable[[str], str] = lambda key: key) -> DictConfig:
     overrides = list(overrides)
     try:
-        return hydra.compose(config_name, overrides, return_hydra_config=True)
-    except MissingConfigException as problem:
-        group, _, option = (problem.missing_cfg_file or "").rpartition("/")
-        raise UserError(
-            f"{group}={option}: there is no such {group}; {_nearest(option, problem.options or [])}"
-        ) from None
+        with _missing_named():
+            return hydra.compose(config_name, overrides, return_hydra_config=True)
     except HydraException as problem:
         for override in overrides:
             if message := _unknown_key(config_name, override, overrides, shown):
@@ -182,11 +179,24 @@ def _compose(config_name: str, overrides: Iterable[str], shown: Callable[[str], 
         raise UserError(one_line(problem)) from None
 
 
+@contextmanager
+def _missing_named() -> Iterator[None]:
+    """Answer the choice of a group that there is not with the nearest one that there is."""
+    try:
+        yield
+    except MissingConfigException as problem:
+        group, _, option = (problem.missing_cfg_file or "").rpartition("/")
+        raise UserError(
+            f"{group}={option}: there is no such {group}; {_nearest(option, problem.options or [])}"
+        ) from None
+
+
 def _schema(config_name: str, overrides: Iterable[str]) -> Schema:
     """The schema of a configuration under those of ``overrides`` that choose groups."""
     chosen = tuple(_choices(o)[0] for o in _parse(overrides) if _is_group(o.key_or_group))
     _check_groups(_parse(chosen))
-    return _cached_schema(config_name, chosen)
+    with _missing_named():
+        return _cached_schema(config_name, chosen)
 
 
 _cached_schema = lru_cache(maxsize=64)(compose_schema)

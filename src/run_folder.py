@@ -165,11 +165,14 @@ class RunFolder:
             if force:
                 self.set_aside()
             self.begun = True
-            text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
-            write_atomically(self.path / "config.yaml", text)
+            self._write_settings(settings)
             write_atomically(self.path / "overrides.json", json.dumps(overrides))
         except OSError as problem:
             raise UserError(f"{self.name} cannot be written: {one_line(problem)}") from problem
+
+    def _write_settings(self, settings: Mapping[str, Any]) -> None:
+        text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+        write_atomically(self.path / "config.yaml", text)
 
     def set_aside(self) -> None:
         """Make room for a run that begins anew; what was here is deleted when that has saved something."""
@@ -286,9 +289,14 @@ class RunFolder:
             }
         )
 
-    def fail(self, reason: str) -> None:
-        """Write down that this visit failed, unless the run here was there before and has not been gone on with."""
+    def fail(self, reason: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Write down that this visit failed, unless the run here was there before and has not been gone on with.
+
+        ``settings``: what was asked for, which a comparison of runs shows beside the reason.
+        """
         if self.held and (self.begun or not self.has_trained()):
+            if settings is not None and self.writable and not self.begun:
+                self._write_settings(settings)
             self.write_status("failed", reason)
 
     def warn(self, warning: str) -> None:

@@ -251,7 +251,7 @@ def test_an_export_carries_what_its_generator_learned_from_and_no_name_of_a_case
         ),
         (["run=a", "n=2", "device=tpu"], "device=tpu must be auto, cpu or cuda"),
         (["run=a", "n=2", "masks.may_be_empty=[heart]"], "names 'heart', but this run makes the masks lung, lesion"),
-        (["run=a", "n=2", "out=a/config.yaml"], "a/config.yaml cannot be written"),
+        (["run=a", "n=2", "out=a/config.yaml"], "out=a/config.yaml must be a folder or null"),
         (["run=a", "n=1,2"], "names several values"),
     ],
 )

@@ -76,7 +76,7 @@ def test_a_run_that_kept_no_record_is_compared_with_its_split_of_today_and_that_
     assert "training_images" not in read_json(CARD) and read_json(CARD)["held_out_distances"]["images"] == 12
 
 
-def test_a_run_that_goes_on_with_other_files_has_learned_from_both(on_files):
+def test_a_run_without_a_record_of_its_data_that_goes_on_with_other_files_has_learned_from_both(on_files):
     train, _ = on_files
     train("name=a")
     path = Path("outputs/a/training_images.json")
@@ -84,6 +84,8 @@ def test_a_run_that_goes_on_with_other_files_has_learned_from_both(on_files):
     rng = np.random.default_rng(1)
     for file in Path("scans").iterdir():
         Image.fromarray(rng.integers(0, 255, (16, 16), np.uint8)).save(file)
+    assert "40 images changed" in train("name=a", "images=128").error
+    Path("outputs/a/data.json").unlink()
     assert train("name=a", "images=128").status == 0
     assert before < (both := set(json.loads(path.read_text())["images"])) and len(both) == 56
     path.unlink()

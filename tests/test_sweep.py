@@ -62,7 +62,7 @@ def test_optuna_searches_an_interval_by_a_score_and_is_told_of_failed_jobs(run_t
         assert outcome.status == 0, outcome.err
         assert yaml.safe_load(Path("outputs/twice/optimization_results.yaml").read_text())["best_value"] > 0
 
-    outcome = run_tiny(*search, "optim.lr=interval(-2,-1)", "name=hopeless")
+    outcome = run_tiny(*search, "batch_size=int(interval(1000,2000))", "name=hopeless")
     assert outcome.status == 2 and "Traceback" not in outcome.err
     assert outcome.err.count("failed: outputs/hopeless/") == 2
 
