@@ -252,6 +252,6 @@ def test_ctrl_c_ends_the_comparison_in_one_line(make_run, tmp_path, monkeypatch,
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("src.compare.write_comparison", interrupted)
+    monkeypatch.setattr("src.reporting.compare.write_comparison", interrupted)
     assert main([str(tmp_path / "runs")]) == 130
     assert capsys.readouterr().err == "stopped: no page was written; repeat the command\n"
