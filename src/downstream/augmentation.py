@@ -5,6 +5,7 @@ Isensee et al., Nature Methods 2021; ranges and shares as in version 2 of the pr
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -114,7 +115,7 @@ class _Affine(K.RandomAffine):
         return drawn
 
 
-class _Change(K.IntensityAugmentationBase2D):
+class _Change(K.IntensityAugmentationBase2D, ABC):
     """A change by one number per image, uniform between two limits, that happens to a share of the images."""
 
     def __init__(self, limits: Range, share: float) -> None:
@@ -124,8 +125,9 @@ class _Change(K.IntensityAugmentationBase2D):
     def apply_transform(self, input: Tensor, params: dict[str, Tensor], flags: Any, transform: Any = None) -> Tensor:
         return self.change(input, params["amount"].to(input)[:, None, None, None])
 
+    @abstractmethod
     def change(self, image: Tensor, amount: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Images (B, C, H, W) changed by ``amount`` (B, 1, 1, 1)."""
 
 
 class _Noise(_Change):

@@ -47,18 +47,20 @@ class Power:
         """What narrows the next study most."""
         if self.more_seeds == self.more_cases == 1:
             return "Twice the seeds would not make it one, nor would twice the test cases: both are needed."
-        better = "seeds" if self.more_seeds < self.more_cases else "test cases"
+        worth = f"{'seeds' if self.more_seeds < self.more_cases else 'test cases'} are worth more"
+        if self.more_seeds == self.more_cases:
+            worth = "both are worth the same"
         return (
-            f"Twice the seeds ({2 * self.seeds}) would lower that to {effect_text(self.more_seeds)}, twice the test "
-            f"cases ({2 * self.cases}) to {effect_text(self.more_cases)}: {better} are worth more."
+            f"With twice the seeds ({2 * self.seeds}) it would be {effect_text(self.more_seeds)}, with twice the test "
+            f"cases ({2 * self.cases}) {effect_text(self.more_cases)}: {worth}."
         )
 
     def text(self) -> str:
         return (
-            f"{self.seeds} seeds and {self.cases} test cases find, with 80% power, a true difference of "
-            f"{effect_text(self.effect)} in one of {self.arms} arm{'s' * (self.arms != 1)} ({self.source} spread: "
-            f"{self.spread.seeds:.3f} between seeds, {self.spread.cases:.3f} between cases, {self.spread.rest:.3f} "
-            f"left). {self.advice}"
+            f"{self.seeds} seed{'s' * (self.seeds != 1)} and {self.cases} test cases find, with 80% power, a true "
+            f"difference of {effect_text(self.effect)} in one of {self.arms} arm{'s' * (self.arms != 1)} "
+            f"({self.source} spread: {self.spread.seeds:.3f} between seeds, {self.spread.cases:.3f} between cases, "
+            f"{self.spread.rest:.3f} left). {self.advice}"
         )
 
 
