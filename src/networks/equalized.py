@@ -32,6 +32,24 @@ def upsample(image: Tensor) -> Tensor:
     return F.interpolate(image, scale_factor=2, mode="nearest")
 
 
+def fades(alpha: float | Tensor) -> bool:
+    """Whether layers fade in: α is below 1, or a number on a GPU, where a captured step takes it from."""
+    return isinstance(alpha, Tensor) or alpha < 1
+
+
+def blend(below: Tensor, above: Tensor, alpha: float | Tensor) -> Tensor:
+    """(1 − α)·below + α·above, in the dtype of ``above``: autocast may give the two different ones.
+
+    Args:
+        alpha: a number, or one on the device of the two (a float32 tensor without dimensions), for which the sum is
+            taken in float32: rounded to bfloat16, α would have 256 steps.
+    """
+    if not isinstance(alpha, Tensor):
+        return torch.lerp(below.to(above.dtype), above, alpha)
+    sums = at_least_float32(above)
+    return torch.lerp(below.to(sums), above.to(sums), alpha.to(sums)).to(above.dtype)
+
+
 class EqualizedConv2d(nn.Conv2d):
     """Convolution of stride 1 with an equalized learning rate (section 4.1): (B, in, H, W) → (B, out, H', W').
 

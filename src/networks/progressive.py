@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,17 +27,17 @@ from src.networks.equalized import (
     EqualizedLinear,
     GeneratorBlock,
     GeneratorStart,
+    blend,
+    fades,
     leaky_relu,
     normalise_spectrally,
     upsample,
 )
 
 
-def blend_real(image: Tensor, alpha: float) -> Tensor:
+def blend_real(image: Tensor, alpha: float | Tensor) -> Tensor:
     """Real images (B, C, H, W), cross-faded with their half-resolution version as the generator's are (section 2)."""
-    if alpha == 1:
-        return image
-    return torch.lerp(upsample(F.avg_pool2d(image, 2)), image, alpha)
+    return blend(upsample(F.avg_pool2d(image, 2)), image, alpha) if fades(alpha) else image
 
 
 def check_resolution(resolution: int, start_resolution: int) -> None:
@@ -96,7 +95,7 @@ class Progressive(nn.Module):
         """
         return max(1, min(2 * self.fmap_base // 2 ** round(math.log2(resolution)), self.fmap_max))
 
-    def active_parameters(self, resolution: int, alpha: float = 1.0) -> Iterator[nn.Parameter]:
+    def active_parameters(self, resolution: int, alpha: float | Tensor = 1.0) -> Iterator[nn.Parameter]:
         """The parameters that a forward with the same arguments gives a gradient."""
         modules = [self.base, self.rgb[str(resolution)]]
         modules += [self.blocks[str(size)] for size in self.resolutions[1:] if size <= resolution]
@@ -106,8 +105,8 @@ class Progressive(nn.Module):
             modules.append(self.rgb[str(resolution // 2)])
         return (parameter for module in modules for parameter in module.parameters())
 
-    def _fades(self, resolution: int, alpha: float) -> bool:
-        return alpha < 1 and resolution > self.resolutions[0]
+    def _fades(self, resolution: int, alpha: float | Tensor) -> bool:
+        return fades(alpha) and resolution > self.resolutions[0]
 
     def _make_attention(
         self, network: str, attention_at: int | None, pool: int, start: tuple[int, int], equalized: bool = True
@@ -184,7 +183,7 @@ class Generator(Progressive):
         )
         self.attention = self._make_attention("generator", attention_at, attention_pool, shape)
 
-    def forward(self, latent: Tensor, resolution: int, alpha: float = 1.0) -> Tensor:
+    def forward(self, latent: Tensor, resolution: int, alpha: float | Tensor = 1.0) -> Tensor:
         """Images of ``resolution``.
 
         While ``alpha`` < 1 they are faded in: alpha is the share of the new block, the rest the images of the
@@ -199,7 +198,7 @@ class Generator(Progressive):
             features = self.blocks[str(size)](features)
         image = self.rgb[str(resolution)](features)
         if self._fades(resolution, alpha):
-            image = torch.lerp(upsample(self.rgb[str(resolution // 2)](below)), image, alpha)
+            image = blend(upsample(self.rgb[str(resolution // 2)](below)), image, alpha)
         return image
 
 
@@ -253,7 +252,7 @@ class Discriminator(Progressive):
                 if isinstance(layer, EqualizedConv2d | EqualizedLinear):
                     normalise_spectrally(layer)
 
-    def forward(self, image: Tensor, resolution: int, alpha: float = 1.0) -> Tensor:
+    def forward(self, image: Tensor, resolution: int, alpha: float | Tensor = 1.0) -> Tensor:
         """Logits of images of ``resolution``; ``alpha`` as in :meth:`Generator.forward`."""
         features = leaky_relu(self.rgb[str(resolution)](image))
         for size in self.resolutions[self.resolutions.index(resolution) : 0 : -1]:
@@ -262,5 +261,5 @@ class Discriminator(Progressive):
                 features = self.attention(features)
             if size == resolution and self._fades(resolution, alpha):
                 below = leaky_relu(self.rgb[str(size // 2)](F.avg_pool2d(image, 2)))
-                features = torch.lerp(below, features, alpha)
+                features = blend(below, features, alpha)
         return self.base(features)
