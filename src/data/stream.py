@@ -7,8 +7,10 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from src.clock import Clock, Stream, derive_seed
+from src.data.device import ResidentSplit, ahead, fits
 from src.data.store import Batch, Split
 from src.errors import UserError
 
@@ -59,7 +61,19 @@ class BatchStream:
         self.split, self.schedule, self.total, self.seed, self.clock = split, schedule, total, seed, clock
         self.rank, self.world_size = rank, world_size
         self._order = lru_cache(maxsize=2)(self._shuffle)
-        self._pyramid = lru_cache(maxsize=1)(split.at)
+        self._pyramid = lru_cache(maxsize=1)(self._at)
+        self.device, self.share = torch.device("cpu"), 0.0
+
+    def place(self, device: torch.device, share: float) -> None:
+        """Make the batches on ``device``; on a GPU from a copy there, where that takes no more than ``share`` of its
+        free memory."""
+        self.device, self.share = device, share
+
+    def _at(self, resolution: int) -> Split | ResidentSplit:
+        split = self.split.at(resolution)
+        if self.device.type == "cuda" and fits(split, self.device, self.share):
+            return ResidentSplit(split, self.device)
+        return split
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         return np.random.default_rng(derive_seed(self.seed, Stream.DATA_ORDER, epoch)).permutation(len(self.split))
@@ -74,6 +88,9 @@ class BatchStream:
         return order[self.rank * share : (self.rank + 1) * share]
 
     def __iter__(self) -> Iterator[Batch]:
+        return ahead(self._batches(), self.device) if self.device.type == "cuda" else self._batches()
+
+    def _batches(self) -> Iterator[Batch]:
         # The trainer fetches a batch ahead, so the stream counts by itself from where the clock stands.
         images = self.clock.images
         while images < self.total:

@@ -27,5 +27,5 @@ class Latent:
         """Latents (count, dim), float32, on the generator's device."""
         shape = (count, self.dim)
         if self.distribution == "normal":
-            return torch.randn(shape, generator=generator)
-        return torch.rand(shape, generator=generator) * 2 - 1
+            return torch.randn(shape, generator=generator, device=generator.device)
+        return torch.rand(shape, generator=generator, device=generator.device) * 2 - 1

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from src.clock import Stream, derive_seed, random_generator
+from src.clock import Stream
 from src.data.store import Batch
 from src.errors import UserError
 from src.networks.latent import Latent
@@ -21,7 +21,7 @@ from src.networks.second_derivative import differentiable_twice
 from src.pixels import to_unit_range
 from src.training.divergence import diverged
 from src.training.ema import ExponentialMovingAverage
-from src.training.module import ClockedModule, OptimizerFactory, seed_noise, send
+from src.training.module import ClockedModule, OptimizerFactory
 from src.training.penalties import Penalty
 from src.training.schedule import Schedule, State
 
@@ -41,7 +41,7 @@ class AdversarialLoss(Protocol):
 
 
 def uniform(count: int, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=generator)
+    return torch.rand(count, generator=generator, device=generator.device)
 
 
 def discriminate(
@@ -77,6 +77,8 @@ class AdversarialModule(ClockedModule):
         ema: makes the average of the generator that is shown and scored; None shows the generator itself.
     """
 
+    streams = (Stream.LATENT, Stream.PENALTY)
+
     def __init__(
         self,
         name: str,
@@ -103,22 +105,24 @@ class AdversarialModule(ClockedModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.optimizer(self.discriminator.parameters()), self.optimizer(self.generator.parameters())]
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        state = self.schedule.at(self.clock.images)
-        optimizer_d, optimizer_g = self.prepare_optimizers(state)
-        seed_noise(self.device, derive_seed(self.seed, Stream.NETWORK, self.clock.images, self.global_rank))
-        generator = partial(self.generator, **self.schedule.growth(state))
-        discriminator = partial(self.discriminator, **self.schedule.growth(state))
+    def due(self, state: State) -> tuple[bool, ...]:
+        return tuple(penalty.due(state.step) for penalty in self.penalties)
 
-        real = blend_real(to_unit_range(batch["image"]), state.alpha)
+    def step(
+        self, batch: Batch, state: State, growth: Mapping[str, Any], optimizers: Sequence[LightningOptimizer]
+    ) -> Mapping[str, Tensor]:
+        optimizer_d, optimizer_g = optimizers
+        generator, discriminator = partial(self.generator, **growth), partial(self.discriminator, **growth)
+
+        real = blend_real(to_unit_range(batch["image"]), growth.get("alpha", 1.0))
         fake = generator(self.draw(Stream.LATENT, self.latent.sample, len(real)))
 
         real_logits, fake_logits = discriminate(discriminator, real, fake.detach(), self.group)
         loss_d = self.loss.discriminator(real_logits, fake_logits)
         self.manual_backward(loss_d)
         penalty = torch.zeros_like(loss_d)
-        for term in self.penalties:
-            if term.due(state.step):
+        for term, due in zip(self.penalties, self.due(state), strict=True):
+            if due:
                 mix = self.draw(Stream.PENALTY, uniform, len(real))
                 with differentiable_twice(self.discriminator):
                     value = term(discriminator, real, fake, mix)
@@ -132,31 +136,13 @@ class AdversarialModule(ClockedModule):
 
         if self.ema is not None:
             self.ema.update(self.generator, state.batch_size)
-        self.clock.advance(state.batch_size)
-        self.meter.add(
-            {
-                "loss_d": loss_d,
-                "loss_g": loss_g,
-                "d_real": self.loss.output(real_logits.detach()).mean(),
-                "d_fake": self.loss.output(fake_logits.detach()).mean(),
-                **({"penalty": penalty} if self.penalties else {}),
-            }
-        )
-
-    def prepare_optimizers(self, state: State) -> list[LightningOptimizer]:
-        """The optimizers of D and G at the state's learning rate, without a past where the networks have just grown."""
-        optimizers = cast(list[LightningOptimizer], self.optimizers())
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = state.lr
-            if state.grows:
-                optimizer.state.clear()
-        return optimizers
-
-    def draw(self, stream: Stream, sample: Callable[[int, torch.Generator], Tensor], count: int) -> Tensor:
-        """``count`` rows for this rank at this step: its slice of what ``sample`` draws for the whole batch."""
-        rows = sample(count * self.trainer.world_size, random_generator(self.seed, stream, self.clock.images))
-        return send(rows[self.global_rank * count :][:count], self.device)
+        return {
+            "loss_d": loss_d,
+            "loss_g": loss_g,
+            "d_real": self.loss.output(real_logits.detach()).mean(),
+            "d_fake": self.loss.output(fake_logits.detach()).mean(),
+            **({"penalty": penalty} if self.penalties else {}),
+        }
 
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:

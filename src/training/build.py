@@ -84,6 +84,7 @@ def build_trainer(cfg: DictConfig, callbacks: list) -> Trainer:
             devices=cfg.devices,
             strategy=GradientAveragingStrategy() if cfg.devices > 1 else "auto",
             precision=precision,
+            deterministic=cfg.deterministic,
             max_epochs=1,
             logger=False,
             callbacks=callbacks,

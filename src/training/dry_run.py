@@ -18,6 +18,7 @@ from src.data.stream import BatchStream
 from src.networks.progressive import Progressive
 from src.training.module import ClockedModule
 from src.training.schedule import Phase
+from src.training.step_graph import WARM_UP
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,26 @@ def estimate(
     module: ClockedModule,
     split: Split,
     make_trainer: Callable[[list[Callback]], Trainer],
+    data_memory: float = 0.0,
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[PhaseEstimate]:
-    """Train a few steps in every phase of the module's schedule. The module is of no use afterwards."""
+    """Train a few steps in every phase of the module's schedule. The module is of no use afterwards.
+
+    Args:
+        data_memory: share of a GPU's free memory that the images may take.
+    """
     cycle = math.lcm(*(penalty.every for penalty in getattr(module, "penalties", ())))  # steps of equal cost together
     for phase in module.schedule.phases():
         module.clock.images = phase.start
         times = _StepTimes()
-        total = phase.start + (cycle + 3) * phase.batch_size
+        trainer = make_trainer([times])
+        # Where steps are captured, each kind of them takes place so often before it is as fast as it will be.
+        settling = (WARM_UP + 1) * cycle if trainer.strategy.root_device.type == "cuda" else 0
+        total = phase.start + (settling + cycle + 3) * phase.batch_size
         stream = BatchStream(split, module.schedule, total, module.seed, module.clock, rank, world_size)
-        make_trainer([times]).fit(module, stream)
+        stream.place(trainer.strategy.root_device, data_memory)
+        trainer.fit(module, stream)
         seconds = phase.images / phase.batch_size * times.fastest(cycle)
         yield PhaseEstimate(phase, active_parameters(module, phase), seconds)
 

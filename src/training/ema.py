@@ -41,8 +41,8 @@ class ExponentialMovingAverage(nn.Module):
         """Follow ``module`` after a step on ``batch_size`` images, counted over all devices."""
         decay = self.decay if self.half_life is None else 0.5 ** (batch_size / self.half_life)
         torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
-        for average, buffer in zip(self.module.buffers(), module.buffers(), strict=True):
-            average.copy_(buffer)
+        if buffers := list(self.module.buffers()):
+            torch._foreach_copy_(buffers, list(module.buffers()))
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         return self.module(*inputs, **options)

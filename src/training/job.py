@@ -89,6 +89,8 @@ def fit(
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep, folder.saved),
     ]
     trainer = build_trainer(cfg.trainer, callbacks)
+    stream.place(trainer.strategy.root_device, cfg.trainer.data_memory)
+    module.graph = cfg.trainer.graph
 
     folder.begin(settings, list(HydraConfig.get().overrides.task), cfg.force)
     resume_from = None if cfg.force else newest_checkpoint(folder)
@@ -212,7 +214,10 @@ def estimate_run(cfg: DictConfig, split: Split) -> list[PhaseEstimate]:
     def make_trainer(callbacks: list[Callback]) -> Trainer:
         return build_trainer(cfg.trainer, callbacks)
 
-    return list(estimate(build_module(cfg), split, make_trainer, processes.rank(), cfg.trainer.devices))
+    module = build_module(cfg)
+    module.graph = cfg.trainer.graph
+    share = cfg.trainer.data_memory
+    return list(estimate(module, split, make_trainer, share, processes.rank(), cfg.trainer.devices))
 
 
 def print_dry_run(cfg: DictConfig, split: Split) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from src.clock import Clock
-from src.data.store import Split
+from src.clock import Clock, Stream, derive_seed
+from src.data.store import Batch, Split
 from src.training.checkpoint_io import check_architecture
 from src.training.meter import Meter
-from src.training.schedule import Schedule
+from src.training.schedule import Schedule, State
+from src.training.step_graph import Kind, StepGraphs
 from src.training.strategy import average_gradients, of_all_ranks
 
 log = logging.getLogger(__name__)
@@ -34,15 +35,11 @@ def seed_noise(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor``, which is on the CPU, on ``device``; nobody waits for what a GPU is still at."""
-    if device.type == "cuda":  # which copies at its own time only from memory that stays in place
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
 class ClockedModule(LightningModule, ABC):
     """Optimizes by hand, on the clock of real images shown.
+
+    A step is prepared on the CPU and made on the device: where that is a GPU, by replaying what was captured of it
+    (``src.training.step_graph``), and so what differs from step to step is given to it in tensors.
 
     Args:
         optimizer: makes an optimizer from parameters; called once per network.
@@ -52,15 +49,102 @@ class ClockedModule(LightningModule, ABC):
 
     metrics: Sequence[str]  # names of what is measured at every step
     gives_probabilities = False  # whether the metrics tell a discriminator that has won
+    streams: Sequence[Stream] = ()  # that a step draws from for the whole batch, see ``draw``
 
     def __init__(self, name: str, optimizer: OptimizerFactory, seed: int, schedule: Schedule) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.name, self.optimizer, self.seed, self.schedule = name, optimizer, seed, schedule
         self.clock, self.meter = Clock(), Meter()
+        self.graph = True  # whether a GPU replays captured steps
+        self._graphs: StepGraphs | None = None
+        self._numbers: dict[str, Tensor] = {}  # on the GPU, where captured steps read them
+        self._generators: dict[Stream, torch.Generator] = {}
+
+    def on_fit_start(self) -> None:
+        self._generators = {stream: torch.Generator(self.device) for stream in self.streams}
+        self._numbers = {}
+        if self.graph and self.device.type == "cuda":
+            self._graphs = StepGraphs(self.device, list(self._generators.values()), self.zero_grad)
+
+    def on_fit_end(self) -> None:
+        self._graphs = None
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        state = self.schedule.at(self.clock.images)
+        optimizers = self.prepare_optimizers(state)
+        for stream, generator in self._generators.items():
+            generator.manual_seed(derive_seed(self.seed, stream, self.clock.images))
+        seed_noise(self.device, derive_seed(self.seed, Stream.NETWORK, self.clock.images, self.global_rank))
+        batch, growth = self.prepare(batch), self.growth(state)
+
+        def step(batch: Batch) -> None:
+            self.meter.add(self.step(batch, state, growth, optimizers))
+
+        if self._graphs is not None:
+            self._graphs.run(self.kind(state), step, batch)
+        else:
+            step(batch)
+        self.meter.steps += 1
+        self.clock.advance(state.batch_size)
+
+    @abstractmethod
+    def step(
+        self, batch: Batch, state: State, growth: Mapping[str, Any], optimizers: Sequence[LightningOptimizer]
+    ) -> Mapping[str, Tensor]:
+        """One step of the algorithm, on the device alone; returns what is measured, as scalars.
+
+        Args:
+            growth: what the networks are told of ``state``. Of ``state`` itself only what ``kind`` names may be used.
+        """
+
+    def prepare(self, batch: Batch) -> Batch:
+        """What is done to a batch before the step, and not captured."""
+        return batch
+
+    def kind(self, state: State) -> Kind:
+        """What steps that are captured together have in common."""
+        return Kind((state.resolution, state.batch_size, state.alpha < 1), self.due(state))
+
+    def due(self, state: State) -> Hashable:
+        """What this step does that others of its phase do not."""
+        return ()
+
+    def growth(self, state: State) -> dict[str, Any]:
+        """What the networks are told of ``state``; on a GPU α is a number there, the same one for a whole fade-in."""
+        growth: dict[str, Any] = self.schedule.growth(state)
+        if self.device.type == "cuda" and growth.get("alpha", 1.0) < 1:
+            growth["alpha"] = self.number("alpha", growth["alpha"])
+        return growth
+
+    def number(self, name: str, value: float) -> Tensor:
+        """``value`` on the device, always in the same tensor for the same ``name``."""
+        if name not in self._numbers:
+            self._numbers[name] = torch.empty((), device=self.device)
+        return self._numbers[name].fill_(value)
+
+    def prepare_optimizers(self, state: State) -> list[LightningOptimizer]:
+        """The optimizers at the state's learning rate, without a past where the networks have just grown."""
+        found = self.optimizers()
+        optimizers = cast(list[LightningOptimizer], found if isinstance(found, list) else [found])
+        on_gpu = self.device.type == "cuda"
+        lr = self.number("lr", state.lr) if on_gpu else state.lr
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+                if "capturable" in group:
+                    group["capturable"] = on_gpu
+            if state.grows:
+                optimizer.state.clear()
+        return optimizers
+
+    def draw(self, stream: Stream, sample: Callable[[int, torch.Generator], Tensor], count: int) -> Tensor:
+        """``count`` rows for this rank at this step: its slice of what ``sample`` draws for the whole batch."""
+        rows = sample(count * self.trainer.world_size, self._generators[stream])
+        return rows[self.global_rank * count :][:count]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return {name: send(tensor, device) for name, tensor in batch.items()}
+        return {name: tensor.to(device) for name, tensor in batch.items()}
 
     def descend(self, loss: Tensor, optimizer: LightningOptimizer) -> None:
         self.manual_backward(loss)

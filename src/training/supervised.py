@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from src.clock import Stream, derive_seed
 from src.data.store import Batch, Split
 from src.pixels import to_unit_range
 from src.training.checkpoint_io import load_weights
 from src.training.ema import ExponentialMovingAverage
-from src.training.module import ClockedModule, OptimizerFactory, seed_noise
-from src.training.schedule import Schedule
+from src.training.module import ClockedModule, OptimizerFactory
+from src.training.schedule import Schedule, State
 
 Augmentation = Callable[[Tensor, Batch], tuple[Tensor, Batch]]
 
@@ -99,23 +98,21 @@ class SupervisedModule(ClockedModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer(self.network.parameters())
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        state = self.schedule.at(self.clock.images)
-        optimizer = cast(LightningOptimizer, self.optimizers())
-        for group in optimizer.param_groups:
-            group["lr"] = state.lr
-        seed_noise(self.device, derive_seed(self.seed, Stream.NETWORK, self.clock.images, self.global_rank))
-
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch with its images in [-1, 1], augmented: that chooses by what it draws, which no graph can."""
         image = to_unit_range(batch["image"])
         if self.augmentation is not None:
             image, batch = self.augmentation(image, batch)
-        loss = self.task.loss(self.network(image.contiguous(memory_format=torch.channels_last)), batch)
-        self.descend(loss, optimizer)
+        return {**batch, "image": image.contiguous(memory_format=torch.channels_last)}
 
+    def step(
+        self, batch: Batch, state: State, growth: Mapping[str, Any], optimizers: Sequence[LightningOptimizer]
+    ) -> Mapping[str, Tensor]:
+        loss = self.task.loss(self.network(batch["image"]), batch)
+        self.descend(loss, optimizers[0])
         if self.ema is not None:
             self.ema.update(self.network, state.batch_size)
-        self.clock.advance(state.batch_size)
-        self.meter.add({"loss": loss})
+        return {"loss": loss}
 
     @torch.no_grad()
     def predictions(self, split: Split, batch_size: int = 256) -> Iterator[tuple[Tensor, Batch]]:

@@ -1,4 +1,4 @@
-"""Under CUDA's autocast, whose rules are not the CPU's: with fake tensors, which have shapes, dtypes and a device alone."""
+"""Under CUDA's autocast, whose rules are not the CPU's, with fake tensors: shapes, dtypes and a device alone."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def alphas() -> list[float | torch.Tensor]:
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "for a penalty"])
 def test_growing_networks_run_at_every_kind_of_phase(dtype: torch.dtype, spectral_norm: bool, twice: bool) -> None:
     with on_a_fake_gpu(dtype):
-        attention = {"attention_at": 32} if spectral_norm else {}
-        generator = Generator(32, 1, 32, fmap_base=512, fmap_max=32, **attention)
-        discriminator = Discriminator(1, 32, fmap_base=512, fmap_max=32, spectral_norm=spectral_norm, **attention)
+        at = 32 if spectral_norm else None
+        generator = Generator(32, 1, 32, fmap_base=512, fmap_max=32, attention_at=at)
+        discriminator = Discriminator(1, 32, fmap_base=512, fmap_max=32, spectral_norm=spectral_norm, attention_at=at)
         for resolution in generator.resolutions:
             for alpha in alphas():
                 real = torch.empty(8, 1, resolution, resolution, dtype=torch.uint8)

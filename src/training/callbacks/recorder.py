@@ -40,7 +40,7 @@ class Recorder(Callback):
         row = module.meter.means(sums)
         now, images = time.perf_counter(), module.clock.images
         row["images_per_s"] = (images - self._since[1]) / (now - self._since[0])
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])  # on a GPU a tensor
         self._since, self.latest = (now, images), row
         if trainer.is_global_zero:
             self.folder.metrics.append(images, row)
