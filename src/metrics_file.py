@@ -25,8 +25,11 @@ class MetricsFile:
     def exists(self) -> bool:
         return self.path.exists()
 
-    def append(self, images: int, row: Mapping[str, float]) -> None:
-        """Add a row, whole and on the disk; where that fails the file stays as it was."""
+    def append(self, images: int, row: Mapping[str, float], sync: bool = True) -> None:
+        """Add a row, whole; where that fails the file stays as it was.
+
+        ``sync``: wait until it is on the disk; otherwise a power cut loses it unless ``sync`` is called.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         size = self.path.stat().st_size if self.path.exists() else 0
@@ -38,10 +41,17 @@ class MetricsFile:
                 content = memoryview(text.getvalue().encode())
                 while content:  # a disk that fills up takes a part
                     content = content[file.write(content) :]
-                os.fsync(file.fileno())
+                if sync:
+                    os.fsync(file.fileno())
             except OSError:
                 file.truncate(size)
                 raise
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk."""
+        if self.exists():
+            with open(self.path, "rb+") as file:
+                os.fsync(file.fileno())
 
     def read(self) -> dict[str, np.ndarray]:
         """Columns by name."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from src.networks import attention_kernels
 from src.networks.equalized import EqualizedConv2d, at_least_float32
 
 BLOCK = {"cpu": 2**20, "cuda": 2**24}  # pairs of positions held at once: enough to keep the processor busy
@@ -52,7 +53,10 @@ class SelfAttention(nn.Module):
         projected = projected.contiguous(memory_format=torch.channels_last)  # so that what follows are views
         query, rest = projected.split([self.query.out_channels, self.key.out_channels + self.value.out_channels], 1)
         key, value = F.max_pool2d(rest, self.pool).split([self.key.out_channels, self.value.out_channels], 1)
-        attend = _TwiceDifferentiable.apply if self.twice else _attend
+        if attention_kernels.available(query):
+            attend = _KernelAttention.apply
+        else:
+            attend = _TwiceDifferentiable.apply if self.twice else _attend
         attended = attend(_positions(query), _positions(key), _positions(value))
         attended = attended.transpose(1, 2).unflatten(2, features.shape[2:])
         # γ multiplies the weight, not the features: nothing of their size is kept for its gradient.
@@ -72,6 +76,33 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     wide = (F.pad(query, padding), F.pad(key, padding), value.contiguous())
     q, k, v = (tensor.unsqueeze(1) for tensor in wide)
     return F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1)
+
+
+class _KernelAttention(torch.autograd.Function):
+    """:func:`_attend` on a GPU, whose gradient can be differentiated once more."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output, sums = attention_kernels.attend(query, key, value)
+        ctx.save_for_backward(query, key, value, output, sums)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return _KernelGradient.apply(*ctx.saved_tensors, grad)
+
+
+class _KernelGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> Any:
+        ctx.save_for_backward(*tensors)
+        return attention_kernels.gradient(*tensors)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *toward: Tensor) -> Any:
+        *found, d_grad = attention_kernels.second_derivative(*ctx.saved_tensors, *toward)
+        return *found, None, None, d_grad  # what depends on the output and the sums is in the others
 
 
 class _TwiceDifferentiable(torch.autograd.Function):

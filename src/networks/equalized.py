@@ -6,6 +6,7 @@ Sections are that paper's; the layers of a block are its table 2.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
+from src.networks import fused
+from src.networks.fused import LEAKY_SLOPE, PIXEL_NORM_EPSILON
 from src.networks.second_derivative import conv2d_twice
 from src.networks.upsampling import upsampling_kernel
 
-LEAKY_SLOPE = 0.2
-PIXEL_NORM_EPSILON = 1e-8  # on the mean square
 MINIBATCH_STD_EPSILON = 1e-8  # on the variance
 FUSE_FROM = 2048  # positions in a batch: with fewer, summing kernels costs more than the taps it saves
 
@@ -79,16 +80,19 @@ class EqualizedConv2d(nn.Conv2d):
         _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
+        return self.convolve(input, self.scaled_weight(input), self.bias)
+
+    def without_bias(self, input: Tensor) -> Tensor:
         return self.convolve(input, self.scaled_weight(input))
 
     def scaled_weight(self, input: Tensor) -> Tensor:
         """The weight that ``input`` is convolved with."""
         return _scaled_weight(self, self.scale, input)
 
-    def convolve(self, input: Tensor, weight: Tensor) -> Tensor:
-        """As :meth:`forward`, with any weight of the same kernel size."""
+    def convolve(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """As :meth:`forward`, with any weight of the same kernel size and another bias."""
         convolve = conv2d_twice if self.twice else F.conv2d
-        return convolve(input, weight, self.bias, padding=self.padding)
+        return convolve(input, weight, bias, padding=self.padding)
 
 
 class EqualizedUpsampleConv2d(EqualizedConv2d):
@@ -100,11 +104,10 @@ class EqualizedUpsampleConv2d(EqualizedConv2d):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1)
 
-    def forward(self, input: Tensor) -> Tensor:
-        weight = self.scaled_weight(input)
+    def convolve(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if input.shape[0] * input.shape[2] * input.shape[3] < FUSE_FROM:
-            return F.conv2d(upsample(input), weight, self.bias, padding=1)
-        return F.conv_transpose2d(input, upsampling_kernel(weight), self.bias, stride=2, padding=1)
+            return F.conv2d(upsample(input), weight, bias, padding=1)
+        return F.conv_transpose2d(input, upsampling_kernel(weight), bias, stride=2, padding=1)
 
 
 class EqualizedLinear(nn.Linear):
@@ -232,7 +235,7 @@ class GeneratorStart(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         features = self.dense(self.normalise(latent)).unflatten(1, (-1, *self.shape))
         features = self.norm(leaky_relu(features + self.bias.view(-1, 1, 1).to(features.dtype)))
-        return self.norm(leaky_relu(self.conv(features)))
+        return activated(self.conv, features, self.norm)
 
 
 class GeneratorBlock(nn.Module):
@@ -245,12 +248,27 @@ class GeneratorBlock(nn.Module):
         self.norm = _norm(pixel_norm)
 
     def forward(self, features: Tensor) -> Tensor:
-        features = self.norm(leaky_relu(self.up(features)))
-        return self.norm(leaky_relu(self.conv(features)))
+        return activated(self.conv, activated(self.up, features, self.norm), self.norm)
 
 
 def _norm(pixel_norm: bool) -> nn.Module:
     return PixelNorm() if pixel_norm else nn.Identity()
+
+
+def activated(layer: EqualizedConv2d, input: Tensor, norm: nn.Module | None = None) -> Tensor:
+    """norm(LeakyReLU(layer(input))), where ``norm`` is a :class:`PixelNorm` or changes nothing."""
+    if not fused.available(input):
+        features = leaky_relu(layer(input))
+        return features if norm is None else norm(features)
+    act = fused.bias_leaky_relu_pixel_norm if isinstance(norm, PixelNorm) else fused.bias_leaky_relu
+    return act(layer.without_bias(input), cast(Tensor, layer.bias))
+
+
+def activated_and_pooled(layer: EqualizedConv2d, input: Tensor) -> Tensor:
+    """LeakyReLU(layer(input)), averaged over 2×2 positions."""
+    if not fused.available(input):
+        return F.avg_pool2d(leaky_relu(layer(input)), 2)
+    return fused.bias_leaky_relu_pool(layer.without_bias(input), cast(Tensor, layer.bias))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -263,7 +281,7 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         # The LeakyReLU stands between convolution and pooling (table 2): unlike the generator's, they cannot be fused.
-        return F.avg_pool2d(leaky_relu(self.down(leaky_relu(self.conv(features)))), 2)
+        return activated_and_pooled(self.down, activated(self.conv, features))
 
 
 class DiscriminatorHead(nn.Module):
@@ -280,5 +298,5 @@ class DiscriminatorHead(nn.Module):
         self.classify = EqualizedLinear(hidden, 1, gain=1.0, equalized=equalized)
 
     def forward(self, features: Tensor) -> Tensor:
-        features = leaky_relu(self.conv(self.minibatch_std(features)))
-        return self.classify(leaky_relu(self.whole(features)).flatten(1)).squeeze(1)
+        features = activated(self.conv, self.minibatch_std(features))
+        return self.classify(activated(self.whole, features).flatten(1)).squeeze(1)

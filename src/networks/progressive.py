@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,9 +28,9 @@ from src.networks.equalized import (
     EqualizedLinear,
     GeneratorBlock,
     GeneratorStart,
+    activated,
     blend,
     fades,
-    leaky_relu,
     normalise_spectrally,
     upsample,
 )
@@ -254,12 +255,12 @@ class Discriminator(Progressive):
 
     def forward(self, image: Tensor, resolution: int, alpha: float | Tensor = 1.0) -> Tensor:
         """Logits of images of ``resolution``; ``alpha`` as in :meth:`Generator.forward`."""
-        features = leaky_relu(self.rgb[str(resolution)](image))
+        features = activated(cast(EqualizedConv2d, self.rgb[str(resolution)]), image)
         for size in self.resolutions[self.resolutions.index(resolution) : 0 : -1]:
             features = self.blocks[str(size)](features)
             if self.attention is not None and size == self.attention_at:
                 features = self.attention(features)
             if size == resolution and self._fades(resolution, alpha):
-                below = leaky_relu(self.rgb[str(size // 2)](F.avg_pool2d(image, 2)))
+                below = activated(cast(EqualizedConv2d, self.rgb[str(size // 2)]), F.avg_pool2d(image, 2))
                 features = blend(below, features, alpha)
         return self.base(features)

@@ -51,6 +51,11 @@ def inputs_only() -> Iterator[None]:
         _inputs_only = False
 
 
+def wants_inputs_only() -> bool:
+    """Whether a backward pass runs within :func:`inputs_only`."""
+    return _inputs_only
+
+
 def conv2d_twice(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Any) -> Tensor:
     """``F.conv2d`` of stride 1, autocast included, whose gradient for ``input`` is cheap to differentiate.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from src.networks import dcgan
+from src.networks import attention_kernels, dcgan, fused
 from src.networks.classifier import ResidualClassifier
 from src.networks.progressive import Discriminator, Generator, blend_real
 from src.networks.second_derivative import differentiable_twice
@@ -38,6 +38,26 @@ def autocast(dtype: torch.dtype) -> Iterator[None]:
 def on_a_fake_gpu(dtype: torch.dtype) -> Iterator[None]:
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda"), autocast(dtype):
         yield
+
+
+class NoKernel:
+    """In the place of a kernel: what it writes has a shape and a dtype before."""
+
+    def __getitem__(self, grid: object) -> Callable[..., None]:
+        return lambda *arguments: None
+
+
+@pytest.fixture(params=[True, False], ids=["fused", "plain"], autouse=True)
+def passes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of fused passes, and of those where there is no Triton."""
+    if not request.param:
+        for module in (fused, attention_kernels):
+            monkeypatch.setattr(module, "available", lambda features: False)
+    elif fused.triton is None:
+        pytest.skip("this torch comes without Triton")
+    for kernel in ("_forward", "_pool"):
+        monkeypatch.setattr(fused, kernel, NoKernel(), raising=False)
+    monkeypatch.setattr(attention_kernels, "_launch", lambda *arguments: None)
 
 
 def alphas() -> list[float | torch.Tensor]:

@@ -14,6 +14,8 @@ from src.training.divergence import DivergenceMonitor
 
 log = logging.getLogger(__name__)
 
+SETTLED = 1.0  # seconds between two waits for the disk: a GPU trains through several rows meanwhile
+
 
 class Recorder(Callback):
     """At every ``log_every`` images writes the means since the last row; at every ``figure_every`` draws the curves."""
@@ -22,6 +24,7 @@ class Recorder(Callback):
         self.folder, self.log_every, self.figure_every, self.monitor = folder, log_every, figure_every, monitor
         self.latest: dict[str, float] = {}
         self._since = (0.0, 0)
+        self._settled = 0.0  # when the disk was last waited for
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero:
@@ -43,8 +46,11 @@ class Recorder(Callback):
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])  # on a GPU a tensor
         self._since, self.latest = (now, images), row
         if trainer.is_global_zero:
-            self.folder.metrics.append(images, row)
-            self.folder.write_status("running", images=images)
+            settle = now - self._settled >= SETTLED
+            self.folder.metrics.append(images, row, sync=settle)
+            if settle:
+                self.folder.write_status("running", images=images)
+                self._settled = now
             for logger in trainer.loggers:
                 logger.log_metrics({"images": images, **row}, step=images)
         if warning := self.monitor.check(images, row):
@@ -59,6 +65,8 @@ class Recorder(Callback):
             save_losses(self.folder.metrics.read(), self.folder.path / "losses.png", module.gives_probabilities)
 
     def state_dict(self) -> dict[str, Any]:
+        if self.folder.writable:
+            self.folder.metrics.sync()  # a checkpoint never knows more than the rows before it
         return {"monitor": self.monitor.state_dict(), "latest": self.latest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
