@@ -21,6 +21,7 @@ from torch import Tensor
 from src.clock import Stream, random_generator
 from src.data.base import image_size
 from src.data.fingerprint import DataRecord
+from src.data.mask_reduction import reduce_masks
 from src.data.provenance import TrainingRecord
 from src.environment import git_state
 from src.errors import UserError
@@ -214,8 +215,7 @@ class Export:
             latent.sample(1, random_generator(self.request.seed, Stream.GENERATION, index))
             for index in range(start, start + BATCH)
         ]
-        images = self.run.module.sample(torch.cat(latents)).float().cpu()
-        return F.interpolate(images, size=self.frame, mode="area")
+        return shrink(self.run.module.sample(torch.cat(latents)).float().cpu(), self.channels, self.frame)
 
     def _facts(self, index: int | None = None) -> dict[str, str]:
         generator = f"{self.run.module.name} of run {self.run.folder.resolve().name}, {self.run.checkpoint.name}"
@@ -268,6 +268,14 @@ class Export:
         pixels = [np.atleast_3d(np.array(Image.open(file))) for file in self._files(name)]
         planes = [to_unit_range(torch.from_numpy(plane)[None]) for plane in pixels]
         return torch.cat([plane[0].permute(2, 0, 1) for plane in planes])
+
+
+def shrink(images: Tensor, channels: int, frame: tuple[int, int]) -> Tensor:
+    """(N, C + K, H, W) in [-1, 1] at ``frame`` (height, width): images averaged, the masks behind them as real ones."""
+    if images.shape[2:] == frame:
+        return images
+    small = torch.from_numpy(reduce_masks(masks.binary(images[:, channels:]), frame))
+    return torch.cat([F.interpolate(images[:, :channels], size=frame, mode="area"), small * 2.0 - 1], 1)
 
 
 def to_pixels(images: Tensor, bits: int) -> np.ndarray:
