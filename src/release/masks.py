@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -11,12 +11,10 @@ from torch import Tensor
 
 from src.errors import UserError
 
-QUANTILE = 0.99  # of real masks that derived limits let pass
-
 
 @dataclass(frozen=True)
 class MaskLimits:
-    """What a mask may look like (``conf/generate.yaml``).
+    """What a mask may look like (``conf/generate.yaml``); the defaults are made for lungs (``real_masks``).
 
     Args:
         smallest: share of the image that a mask covers at least; below, it is ``empty``.
@@ -45,26 +43,6 @@ class MaskLimits:
             raise UserError(f"masks.speckle={self.speckle} is a share of the mask: set it between 0 and 1")
         if not (isinstance(self.parts, int) and self.parts >= 1):
             raise UserError(f"masks.parts={self.parts} must be an integer of at least 1")
-
-
-def limits_of(masks: np.ndarray, may_be_empty: Sequence[str] = ()) -> MaskLimits:
-    """The usual limits, widened until 99 of 100 of these real masks (N, K, H, W, inside above 0) keep each of them.
-
-    Vessels are thin and nuclei are many: limits made for lungs would leave out nearly all that look like them.
-    """
-    usual = MaskLimits()
-    inside = (masks > 0).reshape(-1, *masks.shape[2:])
-    inside = inside[inside.any((1, 2))]
-    if not len(inside):
-        return replace(usual, may_be_empty=tuple(may_be_empty))
-    covered = inside.mean((1, 2))
-    parts = max(usual.parts, round(np.quantile([ndimage.label(mask)[1] for mask in inside], QUANTILE, method="higher")))
-    return MaskLimits(
-        smallest=min(usual.smallest, float(np.quantile(covered, 1 - QUANTILE, method="lower"))),
-        largest=max(usual.largest, float(np.quantile(covered, QUANTILE, method="higher"))),
-        parts=parts,
-        may_be_empty=tuple(may_be_empty),
-    )
 
 
 def binary(masks: Tensor) -> np.ndarray:
