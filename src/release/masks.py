@@ -50,40 +50,50 @@ def binary(masks: Tensor) -> np.ndarray:
     return (masks > 0).cpu().numpy()
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What the limits ask of a mask."""
+
+    parts: tuple[int, ...]  # pixels of each connected part, the smallest first
+    pixels: int  # of the image
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> Shape:
+        """Of (H, W) bool."""
+        labels, _ = ndimage.label(mask)
+        return cls(tuple(np.sort(np.bincount(labels.ravel())[1:]).tolist()), mask.size)
+
+    @property
+    def covered(self) -> float:
+        """Share of the image."""
+        return sum(self.parts) / self.pixels
+
+    def outside(self, parts: int) -> float:
+        """Share of the mask that lies outside its ``parts`` largest connected parts; 0 where it is empty."""
+        return sum(self.parts[:-parts]) / max(1, sum(self.parts))
+
+
 def find_faults(masks: np.ndarray, names: Sequence[str], limits: MaskLimits) -> list[str | None]:
     """What is wrong with the first bad mask of each image, as in "lung: empty"; None where all are good.
 
     ``masks`` (N, K, H, W) bool; ``names`` of the K masks.
     """
-    covered = masks.mean((2, 3))
-    outside = outside_share(masks.reshape(-1, *masks.shape[2:]), limits.parts).reshape(covered.shape)
-    faults: list[str | None] = []
-    for shares, speckles in zip(covered, outside, strict=True):
-        found = (
-            f"{name}: {fault}"
-            for name, share, speckle in zip(names, shares, speckles, strict=True)
-            if (fault := _fault(share, speckle, name in limits.may_be_empty, limits))
-        )
-        faults.append(next(found, None))
-    return faults
+    return [fault_of([Shape.of(mask) for mask in image], names, limits) for image in masks]
 
 
-def _fault(share: float, speckle: float, may_be_empty: bool, limits: MaskLimits) -> str | None:
-    if share == 0:
+def fault_of(shapes: Sequence[Shape], names: Sequence[str], limits: MaskLimits) -> str | None:
+    """``find_faults`` of one image, by the shapes of its masks."""
+    for shape, name in zip(shapes, names, strict=True):
+        if fault := _fault(shape, name in limits.may_be_empty, limits):
+            return f"{name}: {fault}"
+    return None
+
+
+def _fault(shape: Shape, may_be_empty: bool, limits: MaskLimits) -> str | None:
+    if not shape.parts:
         return None if may_be_empty else "empty"
-    if share < limits.smallest:
+    if shape.covered < limits.smallest:
         return "empty"
-    if share > limits.largest:
+    if shape.covered > limits.largest:
         return "full"
-    return "speckle" if speckle > limits.speckle else None
-
-
-def outside_share(masks: np.ndarray, parts: int) -> np.ndarray:
-    """Share of each mask (N, H, W) that lies outside its ``parts`` largest connected parts; 0 where it is empty."""
-    shares = np.zeros(len(masks))
-    for i, mask in enumerate(masks):
-        labels, count = ndimage.label(mask)
-        if count > parts:
-            sizes = np.sort(np.bincount(labels.ravel())[1:])
-            shares[i] = sizes[:-parts].sum() / sizes.sum()
-    return shares
+    return "speckle" if shape.outside(limits.parts) > limits.speckle else None

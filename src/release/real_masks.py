@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from src.data.mask_reduction import reduce_masks
 from src.data.store import Split
 from src.errors import UserError
-from src.release.masks import MaskLimits, find_faults
+from src.release.masks import MaskLimits, Shape, fault_of
 
 QUANTILE = 0.99  # of real masks that a derived limit lets pass
 UNLIKE = 0.1  # share of real images that limits leave out: above, what passes them is unlike the real images
@@ -46,11 +45,9 @@ class RealMasks:
                 f"the data have {0 if stored is None else stored.shape[1]} kinds of masks, the generator makes "
                 f"{', '.join(names)}: give {usual_overrides()}, which are taken from real masks otherwise"
             )
-        masks = stored[split.rows]
-        if masks.shape[2:] != frame:
-            masks = reduce_masks(masks, frame)
-        limits = replace(limits_of(masks > 0, names), **(given or {}))
-        faults = find_faults(masks > 0, names, limits)
+        shapes = [[Shape.of(mask) for mask in image] for image in _at(split, frame)]
+        limits = replace(limits_of(shapes, names), **(given or {}))
+        faults = [fault_of(image, names, limits) for image in shapes]
         derived = tuple(name for name in DERIVED if name not in (given or {}))
         return cls(limits, derived, len(faults), sum(fault is not None for fault in faults))
 
@@ -73,25 +70,32 @@ class RealMasks:
         return {"images": self.images, "left_out": self.left_out, "limits_taken_from_them": list(self.derived)}
 
 
-def limits_of(masks: np.ndarray, names: Sequence[str]) -> MaskLimits:
-    """The usual limits, widened until 99 of 100 of these real masks (N, K, H, W) bool, ``names``, keep each of them.
+def limits_of(real: Sequence[Sequence[Shape]], names: Sequence[str]) -> MaskLimits:
+    """The usual limits, widened until 99 of 100 of these real masks, by image and in the order of ``names``, keep each.
 
     Masks that a real image lacks altogether may be empty.
     """
     usual = MaskLimits()
-    may_be_empty = tuple(name for k, name in enumerate(names) if not masks[:, k].any((1, 2)).all())
-    inside = masks.reshape(-1, *masks.shape[2:])
-    inside = inside[inside.any((1, 2))]
-    if not len(inside):
+    may_be_empty = tuple(name for k, name in enumerate(names) if not all(image[k].parts for image in real))
+    present = [shape for image in real for shape in image if shape.parts]
+    if not present:
         return replace(usual, may_be_empty=may_be_empty)
-    covered = inside.mean((1, 2))
-    parts = round(np.quantile([ndimage.label(mask)[1] for mask in inside], QUANTILE, method="higher"))
+    covered = [shape.covered for shape in present]
+    parts = np.quantile([len(shape.parts) for shape in present], QUANTILE, method="higher")
     return MaskLimits(
         smallest=min(usual.smallest, float(np.quantile(covered, 1 - QUANTILE, method="lower"))),
         largest=max(usual.largest, float(np.quantile(covered, QUANTILE, method="higher"))),
-        parts=max(usual.parts, parts),
+        parts=max(usual.parts, round(parts)),
         may_be_empty=may_be_empty,
     )
+
+
+def _at(split: Split, frame: tuple[int, int]) -> Iterator[np.ndarray]:
+    """The masks of each image, (K, height, width) bool, at ``frame`` (height, width)."""
+    assert split.store.masks is not None
+    for row in split.rows:
+        masks = split.store.masks[row][None]
+        yield (masks if masks.shape[2:] == frame else reduce_masks(masks, frame))[0] > 0
 
 
 def usual_overrides() -> str:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from src.errors import UserError
-from src.release.masks import MaskLimits, binary, find_faults, outside_share
+from src.release.masks import MaskLimits, Shape, binary, find_faults
 
 
 def rectangle(*corners: int, side: int = 32) -> np.ndarray:
@@ -24,7 +24,7 @@ def test_a_spiral_is_one_part():
     for i in range(0, 15, 2):
         mask[i] = True
         mask[i : i + 2, 14 if i % 4 == 0 else 0] = True
-    assert outside_share(mask[None], 1).tolist() == [0]
+    assert Shape.of(mask).parts == (mask.sum(),) and Shape.of(mask).outside(1) == 0
 
 
 def test_a_mask_is_rejected_where_it_is_empty_full_or_speckled_and_only_there():
