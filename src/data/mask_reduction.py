@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from src.data.decode import Box
 
 FINE = 4  # pixels a side, within one of the result, that thin parts are looked for on, at most: enough, and fast
 TIE = 1e-4  # how far a share may lie from a half and count as one
-CODE = np.array([[128, 1, 2], [64, 0, 4], [32, 16, 8]], np.uint8)  # of the neighbours: bit 0 north, then clockwise
-SIDES = (0, 4, 2, 6)  # their bits: north, south, east, west
+NEIGHBOURS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))  # north, then clockwise
+SIDES = (0, 4, 2, 6)  # of them: north, south, east, west
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int], box: Box) -> np.ndarray:
@@ -53,10 +52,19 @@ def thin(mask: np.ndarray, steps: int) -> np.ndarray:
     for _ in range(steps):
         before = mask
         for removable in REMOVABLE:
-            mask = mask & ~removable[ndimage.correlate(mask, CODE, mode="constant")]
+            mask = mask & ~removable[_codes(mask)]
         if np.array_equal(mask, before):
             break
     return mask
+
+
+def _codes(mask: np.ndarray) -> np.ndarray:
+    """Which neighbours of each pixel are inside, a bit for each."""
+    height, width = mask.shape
+    padded, codes = np.pad(mask, 1), np.zeros_like(mask)
+    for bit, (down, right) in enumerate(NEIGHBOURS):
+        codes |= padded[1 + down : 1 + down + height, 1 + right : 1 + right + width] << bit
+    return codes
 
 
 def _removable(side: int) -> np.ndarray:
