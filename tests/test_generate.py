@@ -142,6 +142,16 @@ def test_a_smaller_size_is_the_mean_of_the_pixels_and_a_larger_one_is_refused(ge
     assert status == 2 and err == "error: size=32 is more than the generator's 16 pixels a side: lower it\n"
 
 
+def test_a_smaller_size_keeps_the_thin_parts_of_masks():
+    images = torch.full((1, 3, 64, 64), -1.0)
+    images[0, 1, 10] = images[0, 2, 8:40, 8:40] = 0.5
+    small = export.shrink(images, 1, (16, 16))
+    expected = torch.full((2, 16, 16), -1.0)
+    expected[0, 2] = expected[1, 2:10, 2:10] = 1
+    assert torch.equal(small[0, 1:], expected) and (small[0, 0] == -1).all()
+    assert export.shrink(images[:, :1], 1, (16, 16)).shape == (1, 1, 16, 16)
+
+
 def test_sixteen_bits_hold_what_eight_round(generate):
     generate("run=a", "n=2", "out=eight", "masks.reject=false")
     generate("run=a", "n=2", "out=sixteen", "bits=16", "masks.reject=false")

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from src.generate import main
+from src.release.export import BATCH, Export
+from src.release.real_masks import DERIVED, usual_overrides
 from tests.conftest import read_json
 
 CARD = Path("out/dataset.json")
@@ -41,6 +44,49 @@ def test_synthetic_images_are_no_training_images_for_a_split_that_tests_what_the
     assert train("name=c", "training.synthetic=out", "data.seed=1").status == 0
     records = [json.loads(Path("outputs", name, "training_images.json").read_text()) for name in "ac"]
     assert records[0] == records[1]
+
+
+@pytest.fixture
+def on_vessels(on_files):
+    """The same of a run with masks: dots, of which there are many in an image."""
+    train, generate = on_files
+    Path("scans").rename("images")
+    for i in range(40):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[::4, ::3] = 255
+        mask[i % 16] = 0
+        Path("masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(f"masks/{i}.png")
+    masks = ("data.root=.", "data.images=images", "data.mask_folders={vessel: masks}", "with_masks=true")
+    assert train("name=a", *masks).status == 0
+    return generate
+
+
+def test_masks_like_the_real_ones_pass_without_a_word_and_the_record_says_how_they_were_judged(on_vessels, monkeypatch):
+    def real(export, start):
+        masks = np.stack([np.asarray(Image.open(f"masks/{i % 40}.png")) for i in range(start, start + BATCH)])
+        return torch.from_numpy(masks[:, None].repeat(2, 1) / 127.5 - 1).float()
+
+    monkeypatch.setattr(Export, "generate", real)
+    usual = usual_overrides().split()
+    assert "only 0 of 40 images pass the checks" in on_vessels(*usual, "out=usual")[2]
+    status, out, _ = on_vessels()
+    assert status == 0 and "masks.parts=24 masks.may_be_empty=[]: taken from 28 real training images" in out
+    card = read_json(CARD)
+    assert card["rejected"] == {} and card["limits"]["parts"] == 24
+    assert card["real_masks"] == {"images": 28, "left_out": 0, "limits_taken_from_them": list(DERIVED)}
+
+
+def test_limits_that_would_leave_out_the_real_masks_are_said(on_vessels):
+    status, out, _ = on_vessels("masks.parts=1", "masks.reject=false")
+    assert status == 0 and "of which the checks would leave out 28; what passes is unlike them" in out
+
+
+def test_without_the_data_the_limits_have_to_be_given(on_vessels):
+    Path("images").rename("elsewhere")
+    status, _, err = on_vessels()
+    assert status == 2 and err.count("\n") == 1 and f"put the data back, or say {usual_overrides()}" in err
+    assert on_vessels(*usual_overrides().split(), "masks.reject=false")[0] == 0
 
 
 def test_copies_are_looked_for_among_the_images_that_were_learned_from_also_after_others_joined_the_data(on_files):

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from src.generate import left_out
 from tests.conftest import ROOT
 
 HEAVY = ("torch", "torchvision", "torchmetrics", "pytorch_lightning", "kornia", "segmentation_models_pytorch", "wandb",
@@ -38,9 +37,3 @@ def test_a_typo_loads_no_package_that_computes(entry, typo, said):
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert said in done.stderr
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
-
-
-def test_what_an_export_left_out_is_said_with_its_reasons():
-    assert left_out({"lesion: speckle": 1_200, "copy": 3}, 100) == (
-        "left out: 1,203 of 1,303 images made (lesion: speckle 1,200, copy 3); rejected.csv names them"
-    )

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from src.data.fingerprint import DataRecord
+from src.generate import main as generate
 from src.study import main
 from tests.conftest import ROOT
 
@@ -73,6 +74,19 @@ def test_a_study_ends_in_a_page(unbroken):
     score_claims = [claim["state"] for claim in answer["claims"] if "Score" in claim["claimed"]]
     assert score_claims == ["not tested", "not tested"]  # enhanced did not take part
     assert len(finished(folder)) == 1 + 5 + 1  # generator, U-Nets, classifier
+
+
+def test_a_study_says_what_its_exports_left_out_and_measures_copies_as_an_export_does(unbroken, capfd):
+    _, folder = unbroken
+    answer, page = json.loads((folder / "study.json").read_text()), (folder / "study.html").read_text()
+    assert answer["exports"] == {"pggan": {"kept": 48, "left_out": {}}} and "0 of 48 images made" in page
+    (generator,) = (folder / "generators").iterdir()
+    asked = ("n=1", "copies.min_distance=0.01", "masks.reject=false", "progress=false", "device=cpu")
+    assert generate([f"run={generator}", f"out={folder / 'shared'}", *asked]) == 0
+    said = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("copies.min_distance"))
+    assert said.removeprefix("copies.min_distance=0.01: ") in page
+    card = json.loads((folder / "shared" / "dataset.json").read_text())
+    assert answer["held_out_distances"] == {"pggan": card["held_out_distances"]}
 
 
 def test_a_dry_run_says_hours_and_what_can_be_found_and_leaves_nothing(study):

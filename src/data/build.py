@@ -20,6 +20,7 @@ from rich.progress import track
 from src.data import decode
 from src.data.decode import DECODER_VERSION, BadFile
 from src.data.listing import Sample
+from src.data.mask_reduction import resize_mask
 from src.data.store import FORMAT, create_array
 from src.errors import UserError
 
@@ -50,7 +51,7 @@ class _Decoded:
     grey: bool
     deep: bool  # 16 bits
     maximum: int  # of its pixels
-    lost: int  # masks too small for the resolution: nothing of them is left
+    lost: int  # masks outside of the frame that data.fit=crop keeps
     digest: bytes  # of the pixels of the file
 
 
@@ -171,7 +172,7 @@ class Builder:
             if mask.shape != (height, width):
                 size = f"{mask.shape[1]}x{mask.shape[0]}"
                 raise BadFile(f"mask {path} is of {size} pixels, its image {sample.file} of {width}x{height}")
-            masks[row, channel] = decode.fit_frame(mask, settings.frame, settings.fit, smooth=False)
+            masks[row, channel] = decode.fit_frame(mask, settings.frame, settings.fit, resize_mask)
             lost += bool(mask.any() and not masks[row, channel].any())
         fitted = decode.fit_frame(image, settings.frame, settings.fit)
         images[row] = decode.to_channels(fitted, images.shape[1])

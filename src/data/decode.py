@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,9 +17,11 @@ from src.data import dicom
 from src.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"})
-DECODER_VERSION = 3  # part of a folder's key: raise it when decoded pixels change
+DECODER_VERSION = 4  # part of a folder's key: raise it when decoded pixels change
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's convert("L")
 _GREY_MODES = ("1", "L", "LA", "La")
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+Resize = Callable[[np.ndarray, tuple[int, int], Box], np.ndarray]  # part of an image, at (width, height)
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -105,11 +107,22 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return grey[None]
 
 
-def fit_frame(image: np.ndarray, frame: tuple[int, int], fit: str, smooth: bool = True) -> np.ndarray:
+def resize_image(image: np.ndarray, size: tuple[int, int], box: Box) -> np.ndarray:
+    """The part ``box`` of (H, W[, C]) uint8 or uint16 at ``size`` (width, height), antialiased (Lanczos)."""
+    if image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, box=box))
+    if image.ndim == 3:
+        return np.stack([resize_image(image[..., c], size, box) for c in range(image.shape[2])], axis=2)
+    real = Image.fromarray(image.astype(np.float32))  # Pillow filters no 16-bit mode
+    real = real.resize(size, Image.Resampling.LANCZOS, box=box)
+    return np.rint(np.asarray(real)).clip(0, 65535).astype(np.uint16)
+
+
+def fit_frame(image: np.ndarray, frame: tuple[int, int], fit: str, resize: Resize = resize_image) -> np.ndarray:
     """Fit (H, W[, 3]) into a frame of (height, width[, 3]), aspect kept.
 
     ``fit``: "pad" scales the whole image into the frame and centres it on black; "crop" keeps the centre that fills it.
-    ``smooth``: antialiased (Lanczos, images) or nearest neighbour (masks).
+    ``resize``: for masks, ``mask_reduction.resize_mask``.
     """
     height, width = image.shape[:2]
     high, wide = frame
@@ -117,27 +130,15 @@ def fit_frame(image: np.ndarray, frame: tuple[int, int], fit: str, smooth: bool 
         scale = min(height / high, width / wide)
         kept_height, kept_width = scale * high, scale * wide
         left, top = (width - kept_width) / 2, (height - kept_height) / 2
-        return _resize(image, (wide, high), (left, top, left + kept_width, top + kept_height), smooth)
+        return resize(image, (wide, high), (left, top, left + kept_width, top + kept_height))
     scale = min(high / height, wide / width)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
     top, left = (high - new_height) // 2, (wide - new_width) // 2
     fitted = np.zeros((high, wide, *image.shape[2:]), image.dtype)
-    fitted[top : top + new_height, left : left + new_width] = _resize(
-        image, (new_width, new_height), (0, 0, width, height), smooth
+    fitted[top : top + new_height, left : left + new_width] = resize(
+        image, (new_width, new_height), (0, 0, width, height)
     )
     return fitted
-
-
-def _resize(
-    image: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float], smooth: bool
-) -> np.ndarray:
-    resample = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
-    if image.dtype == np.uint8:
-        return np.asarray(Image.fromarray(image).resize(size, resample, box=box))
-    if image.ndim == 3:
-        return np.stack([_resize(image[..., c], size, box, smooth) for c in range(image.shape[2])], axis=2)
-    real = Image.fromarray(image.astype(np.float32)).resize(size, resample, box=box)  # Pillow filters no 16-bit mode
-    return np.rint(np.asarray(real)).clip(0, 65535).astype(np.uint16)
 
 
 def _inside_colour(mask: np.ndarray, path: Path) -> np.ndarray:

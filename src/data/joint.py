@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from src.data.store import Split, Store
@@ -36,11 +34,3 @@ def require_masks(split: Split) -> None:
             "with_masks=true needs data with masks: data=phantom, sunnybrook or cvc_clinicdb, "
             "or data=folder with data.mask_folders='{name: folder}'"
         )
-
-
-def sometimes_empty(split: Split, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the masks that at least one image of ``split`` lacks altogether."""
-    if split.store.masks is None:
-        return ()
-    present = split.store.masks[split.rows].any(axis=(2, 3)).all(axis=0)
-    return tuple(name for name, always in zip(names, present, strict=True) if not always)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,12 @@ from src.data.store import Split
 from src.errors import UserError
 
 FILE = "training_images.json"  # in a run folder
+
+
+class Divided(NamedTuple):
+    learned: Split  # the images that were learned from
+    held_out: Split  # those of cases of which none was
+    missing: int  # how many were learned from that are not there
 
 
 @dataclass(frozen=True)
@@ -58,22 +65,14 @@ class TrainingRecord:
         images, cases = fingerprints(data, split), case_fingerprints(data, split)
         return [image in self.images or case in self.cases for image, case in zip(images, cases, strict=True)]
 
-    def divide(self, data: ImageData) -> tuple[Split, Split]:
-        """Of all images of ``data``: those that were learned from, and those of cases of which none was.
-
-        Raises:
-            UserError: images that were learned from are not there any more.
-        """
+    def divide(self, data: ImageData) -> Divided:
+        """All images of ``data`` by whether they were learned from."""
         whole = join_splits(data.splits.values())
         images, cases = fingerprints(data, whole), case_fingerprints(data, whole)
-        if missing := len(self.images.difference(images)):
-            raise UserError(
-                f"{missing} of the {len(self.images)} images that the generator learned from are not in the data any "
-                "more, so copies of them would not be found: put them back as they were"
-            )
+        missing = len(self.images.difference(images))
         learned = np.array([image in self.images for image in images])
         known = learned | np.array([case in self.cases for case in cases])
-        return whole.take(np.flatnonzero(learned)), whole.take(np.flatnonzero(~known))
+        return Divided(whole.take(np.flatnonzero(learned)), whole.take(np.flatnonzero(~known)), missing)
 
     def check(self, data: ImageData, generator: str) -> None:
         """Raise UserError where a split of ``data`` but train has images or cases that ``generator`` learned from."""

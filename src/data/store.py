@@ -179,8 +179,9 @@ class Split:
     def at(self, resolution: int) -> Split:
         """This split with images of ``resolution`` px on their longer side, averaged down from the stored ones.
 
-        The images of the split are held in memory, without masks. Raises ValueError where the stored side is no
-        multiple of ``resolution``.
+        Masks that are channels become shades, in which thin parts stay: fading in averages once more, and a threshold
+        would make the generator's images jump there. The images of the split are held in memory, without masks. Raises
+        ValueError where the stored side is no multiple of ``resolution``.
         """
         factor, rest = divmod(max(self.store.images.shape[2:]), resolution)
         if rest or not factor:

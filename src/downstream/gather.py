@@ -10,31 +10,27 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 
 from src.data.base import ImageData
 from src.data.folder import FolderData
-from src.data.mix import read_synthetic
-from src.data.provenance import join_splits
 from src.data.store import CHUNK, Split
 from src.downstream.analysis import Study
 from src.downstream.case_report import PICTURE, TABLE, read_case_table
+from src.downstream.exports import copies_note, nearest_pairs
 from src.downstream.judging import Judged
 from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
 from src.downstream.segmentation import image_dice
 from src.downstream.statistics import case_means
 from src.errors import UserError
-from src.pixels import to_unit_range
-from src.release.copies import Originals, describe
-from src.release.export import to_pixels
-from src.reporting.study import Copy, Generator, Picture, SplitSize, StudyPage
+from src.release.copies import Comparison
+from src.release.left_out import LeftOut
+from src.reporting.study import Exported, Generator, Picture, SplitSize, StudyPage
 from src.run_folder import RunFolder
 from src.scoring.report import SUSPICIOUS, TITLES
 from src.training.restore import TrainedRun
 
 T = TypeVar("T")
-COPIES = 8  # pairs of a synthetic image and the real one nearest to it, on the page
 
 
 @dataclass(frozen=True)
@@ -92,10 +88,20 @@ def of_largest_share(made: Mapping[tuple[str, float], T]) -> dict[str, T]:
     return {name: made[name, share] for name, share in sorted(made)}
 
 
-def study_page(study: Study, runs: StudyRuns, per_fraction: bool, cache: str, command: str) -> StudyPage:
+def study_page(
+    study: Study,
+    runs: StudyRuns,
+    left_out: Mapping[str, LeftOut],
+    compared: Mapping[str, Comparison],
+    per_fraction: bool,
+    cache: str,
+    command: str,
+) -> StudyPage:
     """The page of a finished study; writes the pictures of the copy search into its folder.
 
     Args:
+        left_out: of the exports (``exports.left_out_of``).
+        compared: the generators with the real images (``exports.compare_with_real``).
         cache: folder of decoded data.
         command: that repeats the study.
     """
@@ -115,8 +121,9 @@ def study_page(study: Study, runs: StudyRuns, per_fraction: bool, cache: str, co
         ],
         passports={name: _passport(run, runs.scored.get(name)) for name, run in largest.items()},
         real_overlay=first.folder / "samples" / "real.png",
-        copies=list(_copies(runs.data, exports, runs.folder / "copies", cache)),
-        copies_note=_copies_note(runs.data),
+        exports=[Exported(name, one.kept, one.text()) for name, one in left_out.items()],
+        copies=list(nearest_pairs(compared, exports, runs.data, runs.folder / "copies", cache)),
+        copies_note=copies_note(compared),
         predictions=list(_predictions(runs)),
         commands=[command],
         warnings=list(warnings_of(per_fraction, runs.scored)),
@@ -179,30 +186,3 @@ def _predictions(runs: StudyRuns) -> Iterator[Picture]:
         if unet.seed == 0 and largest in unet.fractions:
             kind = " · ".join([unet.regime.replace("_", " "), *([unet.generator] if unet.generator else [])])
             yield Picture(kind, runs.folder / unet.job.name / PICTURE.format("test"))
-
-
-def _copies_note(data: ImageData) -> str:
-    """What the distance is, and how near real images come that are no copies."""
-    channels = data.description.channels
-    held_out = join_splits(split for name, split in data.splits.items() if name != "train")
-    reference = Originals.of(data.split("train"), channels).reference(held_out, channels)
-    return (
-        "Distance between images shrunk to 16 px a side and normalised, less what all training images share; every "
-        "exported image was compared with every real training image, also mirrored and slightly moved. For "
-        f"comparison: {describe(reference)}."
-    )
-
-
-def _copies(data: ImageData, exports: Mapping[str, Path], folder: Path, cache: str) -> Iterator[Copy]:
-    """The synthetic images nearest to a real training image, with pictures of both."""
-    channels, split = data.description.channels, data.split("train")
-    originals = Originals.of(split, channels)
-    folder.mkdir(exist_ok=True)
-    for name, export in exports.items():
-        made = read_synthetic(str(export), data.description, cache)
-        pairs = originals.closest_pairs(made, channels, max(1, COPIES // len(exports)))
-        for rank, (generated, original, distance) in enumerate(pairs):
-            picture = folder / f"{name}-{rank}-real.png"
-            pixels = to_pixels(to_unit_range(split.gather(np.array([original]))["image"][:, :channels]), 8)
-            Image.fromarray(pixels[0]).save(picture)
-            yield Copy(export / made.files()[generated], picture, distance)

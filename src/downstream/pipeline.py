@@ -19,10 +19,10 @@ from src.atomic import write_atomically
 from src.cli import run_job
 from src.data.base import ImageData
 from src.data.fingerprint import DataRecord
-from src.data.joint import sometimes_empty
 from src.data.store import count_splits
 from src.downstream.analysis import Study, analyse
 from src.downstream.command_line import compose
+from src.downstream.exports import cautions_of_exports, compare_with_real, export, facts_of, left_out_of
 from src.downstream.gather import (
     StudyRuns,
     cautions_of,
@@ -40,11 +40,8 @@ from src.downstream.preflight import check_data, check_generator, check_training
 from src.downstream.record import record
 from src.downstream.results import to_json
 from src.downstream.workload import as_table, workload
-from src.errors import UserError
-from src.release.export import Export, Request, TooFewPass
-from src.release.masks import limits_of
 from src.reporting.study import write_study
-from src.run_folder import RunFolder, digest, place
+from src.run_folder import RunFolder, place
 from src.training.build import build_loggers
 from src.training.job import check_same_data, train
 from src.training.loggers import finish
@@ -110,7 +107,7 @@ def _carry_out(
     for generator in generators.values():
         generator.module.to(environment.device("cpu" if unet.trainer.accelerator == "cpu" else "auto"))
     synthetic = {
-        key: _export(generator, key[0], count, data, cfg.reject_masks, folder) for key, generator in generators.items()
+        key: export(generator, key[0], count, data, cfg.reject_masks, folder) for key, generator in generators.items()
     }
     jobs = []
     for stage in unet_jobs(settings, synthetic, folder):
@@ -155,11 +152,15 @@ def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study
     scores = {name: one.scores for name, one in runs.scored.items()}
     models = {name: run.module.name for (name, _), run in runs.generators.items()}
     everything = marked_everything(runs.data.split("test"))
-    answer = analyse(results, scores, models, everything, list(cautions_of(runs.data)))
-    stated = {**asdict(answer), "warnings": list(warnings_of(settings.per_fraction, runs.scored))}
+    left_out, compared = left_out_of(runs.synthetic), compare_with_real(of_largest_share(runs.generators), runs.data)
+    cautions = [*cautions_of(runs.data), *cautions_of_exports(left_out)]
+    answer = analyse(results, scores, models, everything, cautions)
+    warnings = list(warnings_of(settings.per_fraction, runs.scored))
+    stated = {**asdict(answer), "warnings": warnings, **facts_of(left_out, compared)}
     write_atomically(runs.folder / ANSWER, json.dumps(stated, indent=1))
     command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
-    return answer, write_study(study_page(answer, runs, settings.per_fraction, cache, command), runs.folder)
+    page = study_page(answer, runs, left_out, compared, settings.per_fraction, cache, command)
+    return answer, write_study(page, runs.folder)
 
 
 def _load_given(settings: StudySettings, data: ImageData) -> Generators:
@@ -170,26 +171,6 @@ def _load_given(settings: StudySettings, data: ImageData) -> Generators:
         check_generator(path, run, data)
         given[generator_name(path), 1.0] = run
     return given
-
-
-def _export(run: TrainedRun, name: str, count: int, data: ImageData, reject: bool, folder: Path) -> Path:
-    """Synthetic images, in a folder that is named by what is in it."""
-    train = data.split("train")
-    assert train.store.masks is not None
-    request = Request(
-        n=count,
-        size=run.module.schedule.resolution,
-        bits=8 * train.store.images.dtype.itemsize,
-        reject=reject,
-        limits=limits_of(train.store.masks[train.rows], sometimes_empty(train, data.description.masks)),
-    )
-    out = folder / "synthetic" / f"{name}-{digest(Export(run, request, folder).identity())[:8]}"
-    print(f"exporting {count} images of {run.folder.name} to {out}")
-    try:
-        Export(run, request, out).write()
-    except TooFewPass as problem:
-        raise UserError(f"{problem}; in a study, reject_masks=false keeps them") from problem
-    return out
 
 
 def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, loggers: DictConfig) -> None:

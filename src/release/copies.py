@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.data.base import ImageData
+from src.data.provenance import TrainingRecord
 from src.data.store import Split
 from src.errors import UserError
 
 SIDE = 16  # pixels a side of a thumbnail: a copy stays one through noise, blur and small details
 WINDOW = 14  # pixels a side that are compared, so that an image moved by a sixteenth of its side still shows them
 QUANTILES = (0.01, 0.05, 0.5)
+DUPLICATE = 0.04  # nearer is the same real image again: saved anew as JPEG or at another size it is up to 0.037 away
 CHUNK = 256  # images compared at once
 
 
@@ -74,24 +77,48 @@ class Originals:
     def reference(self, held_out: Split, channels: int) -> dict[str, float]:
         """How near real images come that are no copies: their number, and quantiles of their distances by name (5%).
 
-        Empty where there are none.
+        Held-out images that are a training image again (``duplicates``) do not count. No quantiles where none is left.
         """
         if not len(held_out):
-            return {}
+            return {"images": 0, "duplicates": 0}
         _, distance = self.nearest_of(held_out, channels)
-        return {
-            "images": len(held_out),
-            **{f"{q:.0%}": round(float(distance.quantile(q)), 3) for q in QUANTILES},
-        }
+        others = distance[distance >= DUPLICATE]
+        quantiles = {f"{q:.0%}": round(float(others.quantile(q)), 3) for q in QUANTILES} if len(others) else {}
+        return {"images": len(others), "duplicates": len(distance) - len(others), **quantiles}
 
 
-def describe(reference: dict[str, float]) -> str:
+@dataclass(frozen=True)
+class Comparison:
+    """The real images that a generator learned from, and how near to them others come: the measure of a copy."""
+
+    learned: Split
+    originals: Originals  # of ``learned``
+    reference: Mapping[str, float]  # ``Originals.reference``
+    missing: int  # images that it learned from and the data do not hold: copies of them are not found
+
+    @classmethod
+    def of(cls, record: TrainingRecord, data: ImageData, channels: int) -> Comparison:
+        """With the images of ``data``, which are prepared; with its training split where ``record`` knows none of them.
+
+        Raises:
+            UserError: there is no image to compare with.
+        """
+        learned, held_out, missing = record.divide(data)
+        if not len(learned):
+            learned = data.split("train")
+        originals = Originals.of(learned, channels)
+        return cls(learned, originals, originals.reference(held_out, channels), missing)
+
+
+def describe(reference: Mapping[str, float]) -> str:
     """One sentence of what ``Originals.reference`` found."""
-    if not reference:
-        return "no real image was held out of training, whose distances could be the measure of a copy"
+    again = f"; {reference['duplicates']:,} more are a training image again, and do not count"
+    again = again if reference["duplicates"] else ""
+    if not reference["images"]:
+        return f"no real image was held out of training, whose distances could be the measure of a copy{again}"
     return (
         f"of {reference['images']:,} real images held out of training, 1% are nearer than {reference['1%']:g} to a "
-        f"training image, 5% than {reference['5%']:g}, half than {reference['50%']:g}"
+        f"training image, 5% than {reference['5%']:g}, half than {reference['50%']:g}{again}"
     )
 
 

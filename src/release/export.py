@@ -21,6 +21,7 @@ from torch import Tensor
 from src.clock import Stream, random_generator
 from src.data.base import image_size
 from src.data.fingerprint import DataRecord
+from src.data.mask_reduction import reduce_masks
 from src.data.provenance import TrainingRecord
 from src.environment import git_state
 from src.errors import UserError
@@ -30,6 +31,7 @@ from src.release.copies import Originals
 from src.release.folder import DataSetFolder
 from src.release.journal import Journal
 from src.release.png import SOFTWARE, is_whole, label_synthetic, save_synthetic
+from src.release.real_data import mask_names
 from src.training.callbacks.samples import save_grid
 from src.training.restore import TrainedRun
 
@@ -93,7 +95,7 @@ class Export:
 
     Args:
         originals: for ``min_distance``: the real images that the generator learned from.
-        reference: how near to them other real images come (``Originals.reference``), for who reads ``dataset.json``.
+        facts: of the real images, for who reads ``dataset.json``.
     """
 
     def __init__(
@@ -102,13 +104,13 @@ class Export:
         request: Request,
         folder: Path,
         originals: Originals | None = None,
-        reference: Mapping[str, float] | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         data, resolution = run.settings["data"], run.module.schedule.resolution
-        self.run, self.request, self.originals, self.reference = run, request, originals, reference
+        self.run, self.request, self.originals, self.facts = run, request, originals, facts or {}
         self.path, self.folder = folder, DataSetFolder(folder)
         self.channels = data["channels"]
-        self.masks = tuple(data.get("masks") or ()) if run.settings.get("with_masks") else ()
+        self.masks = mask_names(run)
         classes = data.get("classes") or []
         self.classes = classes if len(classes) == 1 else []  # one of several is not known of an image
         if request.size > resolution:
@@ -170,7 +172,7 @@ class Export:
                 rejected.append([index, "copy" if near else fault])
                 continue
             name = f"{index:06d}.png"
-            facts = self._facts(index)
+            facts = self._stamp(index)
             for kind, pixels in zip(self.masks, mask, strict=True):
                 save_synthetic(pixels.astype(np.uint8) * 255, self.path / "masks" / kind / name, facts)
             save_synthetic(image, self.path / "images" / name, facts)
@@ -214,10 +216,9 @@ class Export:
             latent.sample(1, random_generator(self.request.seed, Stream.GENERATION, index))
             for index in range(start, start + BATCH)
         ]
-        images = self.run.module.sample(torch.cat(latents)).float().cpu()
-        return F.interpolate(images, size=self.frame, mode="area")
+        return shrink(self.run.module.sample(torch.cat(latents)).float().cpu(), self.channels, self.frame)
 
-    def _facts(self, index: int | None = None) -> dict[str, str]:
+    def _stamp(self, index: int | None = None) -> dict[str, str]:
         generator = f"{self.run.module.name} of run {self.run.folder.resolve().name}, {self.run.checkpoint.name}"
         facts = {"Generator": generator, "Seed": str(self.request.seed)}
         return facts if index is None else {**facts, "Index": str(index)}
@@ -245,8 +246,7 @@ class Export:
     def _card(self) -> dict[str, Any]:
         versions = {"torch": torch.__version__, "pillow": PIL.__version__, "git": git_state()}
         card = {"notice": NOTICE, "complete": False, **self.identity(), "software": SOFTWARE, "versions": versions}
-        if self.reference is not None:
-            card["held_out_distances"] = self.reference
+        card |= self.facts
         if (data := DataRecord.read(self.run.folder)) is not None:
             card["data_fingerprint"] = data.fingerprint
         if record := TrainingRecord.read(self.run.folder):
@@ -257,7 +257,7 @@ class Export:
         rows = Journal(self.path / "manifest.csv", ()).rows()[:PREVIEW]
         shown = torch.stack([self._read(Path(row["file"]).name) for row in rows])
         save_grid(shown, self.path / "preview.png", self.channels)
-        label_synthetic(self.path / "preview.png", self._facts())
+        label_synthetic(self.path / "preview.png", self._stamp())
 
     def _files(self, name: str) -> list[Path]:
         """The files of an image: itself and its masks."""
@@ -268,6 +268,14 @@ class Export:
         pixels = [np.atleast_3d(np.array(Image.open(file))) for file in self._files(name)]
         planes = [to_unit_range(torch.from_numpy(plane)[None]) for plane in pixels]
         return torch.cat([plane[0].permute(2, 0, 1) for plane in planes])
+
+
+def shrink(images: Tensor, channels: int, frame: tuple[int, int]) -> Tensor:
+    """(N, C + K, H, W) in [-1, 1] at ``frame`` (height, width): images averaged, the masks behind them as real ones."""
+    if images.shape[2:] == frame:
+        return images
+    small = torch.from_numpy(reduce_masks(masks.binary(images[:, channels:]), frame))
+    return torch.cat([F.interpolate(images[:, :channels], size=frame, mode="area"), small * 2.0 - 1], 1)
 
 
 def to_pixels(images: Tensor, bits: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -11,12 +11,10 @@ from torch import Tensor
 
 from src.errors import UserError
 
-QUANTILE = 0.99  # of real masks that derived limits let pass
-
 
 @dataclass(frozen=True)
 class MaskLimits:
-    """What a mask may look like (``conf/generate.yaml``).
+    """What a mask may look like (``conf/generate.yaml``); the defaults are made for lungs (``real_masks``).
 
     Args:
         smallest: share of the image that a mask covers at least; below, it is ``empty``.
@@ -47,29 +45,32 @@ class MaskLimits:
             raise UserError(f"masks.parts={self.parts} must be an integer of at least 1")
 
 
-def limits_of(masks: np.ndarray, may_be_empty: Sequence[str] = ()) -> MaskLimits:
-    """The usual limits, widened until 99 of 100 of these real masks (N, K, H, W, inside above 0) keep each of them.
-
-    Vessels are thin and nuclei are many: limits made for lungs would leave out nearly all that look like them.
-    """
-    usual = MaskLimits()
-    inside = (masks > 0).reshape(-1, *masks.shape[2:])
-    inside = inside[inside.any((1, 2))]
-    if not len(inside):
-        return replace(usual, may_be_empty=tuple(may_be_empty))
-    covered = inside.mean((1, 2))
-    parts = max(usual.parts, round(np.quantile([ndimage.label(mask)[1] for mask in inside], QUANTILE, method="higher")))
-    return MaskLimits(
-        smallest=min(usual.smallest, float(np.quantile(covered, 1 - QUANTILE, method="lower"))),
-        largest=max(usual.largest, float(np.quantile(covered, QUANTILE, method="higher"))),
-        parts=parts,
-        may_be_empty=tuple(may_be_empty),
-    )
-
-
 def binary(masks: Tensor) -> np.ndarray:
     """Generated masks in [-1, 1] → bool of the same shape; inside is above 0."""
     return (masks > 0).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the limits ask of a mask."""
+
+    parts: tuple[int, ...]  # pixels of each connected part, the smallest first
+    pixels: int  # of the image
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> Shape:
+        """Of (H, W) bool."""
+        labels, _ = ndimage.label(mask)
+        return cls(tuple(np.sort(np.bincount(labels.ravel())[1:]).tolist()), mask.size)
+
+    @property
+    def covered(self) -> float:
+        """Share of the image."""
+        return sum(self.parts) / self.pixels
+
+    def outside(self, parts: int) -> float:
+        """Share of the mask that lies outside its ``parts`` largest connected parts; 0 where it is empty."""
+        return sum(self.parts[:-parts]) / max(1, sum(self.parts))
 
 
 def find_faults(masks: np.ndarray, names: Sequence[str], limits: MaskLimits) -> list[str | None]:
@@ -77,35 +78,22 @@ def find_faults(masks: np.ndarray, names: Sequence[str], limits: MaskLimits) -> 
 
     ``masks`` (N, K, H, W) bool; ``names`` of the K masks.
     """
-    covered = masks.mean((2, 3))
-    outside = outside_share(masks.reshape(-1, *masks.shape[2:]), limits.parts).reshape(covered.shape)
-    faults: list[str | None] = []
-    for shares, speckles in zip(covered, outside, strict=True):
-        found = (
-            f"{name}: {fault}"
-            for name, share, speckle in zip(names, shares, speckles, strict=True)
-            if (fault := _fault(share, speckle, name in limits.may_be_empty, limits))
-        )
-        faults.append(next(found, None))
-    return faults
+    return [fault_of([Shape.of(mask) for mask in image], names, limits) for image in masks]
 
 
-def _fault(share: float, speckle: float, may_be_empty: bool, limits: MaskLimits) -> str | None:
-    if share == 0:
+def fault_of(shapes: Sequence[Shape], names: Sequence[str], limits: MaskLimits) -> str | None:
+    """``find_faults`` of one image, by the shapes of its masks."""
+    for shape, name in zip(shapes, names, strict=True):
+        if fault := _fault(shape, name in limits.may_be_empty, limits):
+            return f"{name}: {fault}"
+    return None
+
+
+def _fault(shape: Shape, may_be_empty: bool, limits: MaskLimits) -> str | None:
+    if not shape.parts:
         return None if may_be_empty else "empty"
-    if share < limits.smallest:
+    if shape.covered < limits.smallest:
         return "empty"
-    if share > limits.largest:
+    if shape.covered > limits.largest:
         return "full"
-    return "speckle" if speckle > limits.speckle else None
-
-
-def outside_share(masks: np.ndarray, parts: int) -> np.ndarray:
-    """Share of each mask (N, H, W) that lies outside its ``parts`` largest connected parts; 0 where it is empty."""
-    shares = np.zeros(len(masks))
-    for i, mask in enumerate(masks):
-        labels, count = ndimage.label(mask)
-        if count > parts:
-            sizes = np.sort(np.bincount(labels.ravel())[1:])
-            shares[i] = sizes[:-parts].sum() / sizes.sum()
-    return shares
+    return "speckle" if shape.outside(limits.parts) > limits.speckle else None

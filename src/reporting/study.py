@@ -45,6 +45,14 @@ class Picture(NamedTuple):
     path: Path
 
 
+class Exported(NamedTuple):
+    """The synthetic images of a generator."""
+
+    generator: str
+    kept: int
+    left_out: str  # how many of those that were made, and why
+
+
 class Copy(NamedTuple):
     """A synthetic image and the real one nearest to it."""
 
@@ -73,6 +81,7 @@ class StudyPage:
     steps: int  # optimisation steps of every U-Net
     generators: Sequence[Generator] = ()
     real_overlay: Path | None = None
+    exports: Sequence[Exported] = ()
     copies: Sequence[Copy] = ()
     copies_note: str = ""  # what the distance is and how many images were searched
     predictions: Sequence[Picture] = ()  # of U-Nets: best, median, worst
@@ -104,6 +113,7 @@ def write_study(study_page: StudyPage, folder: Path) -> Path:
         predictions=[(p.caption, source) for p in study_page.predictions if (source := _embedded(p.path))],
         warnings=study_page.warnings,
         missing=MISSING,
+        count=count,
     )
     path = folder / "study.html"
     write_atomically(path, html.encode())

@@ -13,6 +13,7 @@ from PIL import Image
 
 from src.data import decode
 from src.data.decode import BadFile, fit_frame, is_grey, read_header, read_image, read_mask, to_channels
+from src.data.mask_reduction import resize_mask
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")  # torchvision.io
 
@@ -233,14 +234,9 @@ def test_image_and_mask_stay_aligned(fit: str) -> None:
     mask = np.zeros((90, 120), np.uint8)
     mask[30:60, 45:75] = 1
     fitted_image = fit_frame(mask * 255, (31, 31), fit)
-    fitted_mask = fit_frame(mask, (31, 31), fit, smooth=False)
+    fitted_mask = fit_frame(mask, (31, 31), fit, resize_mask)
     assert set(np.unique(fitted_mask)) == {0, 1}
     assert ((fitted_image > 127) == fitted_mask).mean() > 0.98
-
-
-def test_masks_are_sampled_not_smoothed() -> None:
-    mask = np.random.default_rng(0).integers(0, 2, (9, 9), dtype=np.uint8)
-    np.testing.assert_array_equal(fit_frame(mask, (3, 3), "pad", smooth=False), mask[1::3, 1::3])
 
 
 def test_16_bit_resize_agrees_with_8_bit() -> None:

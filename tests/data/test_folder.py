@@ -198,14 +198,19 @@ def test_non_square_images_are_fitted_and_said_so(
     assert f"1 of 4 images are not square (1 of 12x6): {done}" in caplog.text
 
 
-def test_masks_that_vanish_at_the_resolution_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_masks_that_a_crop_leaves_nothing_of_are_counted_and_else_no_dot_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     root = with_masks(tmp_path / "data", 3)
     dot = np.zeros((12, 12), np.uint8)
     dot[0, 0] = 255
     write(root / "masks" / "1.dcm.png", dot)
     caplog.set_level(logging.INFO)
-    folder_data(root, images="images", mask_folders={"cavity": "masks"}, resolution=3, seed=0).prepare()
-    assert "2 masks are empty after pad to 3 pixels" in caplog.text  # the dot, and a single row
+    masks = {"images": "images", "mask_folders": {"cavity": "masks"}, "aspect": (2, 3), "resolution": 3, "seed": 0}
+    assert everything(folder_data(root, **masks))["mask"].any((1, 2, 3)).all()
+    assert "masks are empty" not in caplog.text
+    folder_data(root, **masks, fit="crop").prepare()
+    assert "3 masks are empty after crop to 3 pixels" in caplog.text  # a dot and a few rows at the border
 
 
 def test_the_configuration_builds_it(tmp_path: Path) -> None:

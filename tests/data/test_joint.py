@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.data.joint import join_masks, joint_channels, sometimes_empty
+from src.data.joint import join_masks, joint_channels
 from src.data.store import Split, Store
 from src.errors import UserError
 
@@ -21,6 +21,13 @@ def test_masks_become_channels_of_full_contrast_behind_the_images(dtype, top):
     assert (first[2, :2] == top).all() and not first[2, 2:].any()
 
 
+def test_a_thin_mask_stays_in_lower_resolutions_as_a_shade():
+    masks = np.zeros((1, 1, 16, 16), np.uint8)
+    masks[..., 5, :] = 1
+    joint = join_masks(Split(Store(np.zeros((1, 1, 16, 16), np.uint8), np.zeros(1, int), masks, {}), np.arange(1)))
+    assert (joint.at(4).store.images[0, 1] == [[0], [64], [0], [0]]).all()
+
+
 def test_data_without_masks_are_refused_with_what_has_them():
     split = Split(Store(np.zeros((1, 1, 4, 4), np.uint8), np.zeros(1, int), None, {}), np.arange(1))
     with pytest.raises(UserError, match=r"with_masks=true needs data with masks: data=phantom"):
@@ -29,11 +36,3 @@ def test_data_without_masks_are_refused_with_what_has_them():
 
 def test_a_generator_has_a_channel_per_mask_only_where_asked():
     assert joint_channels(3, 2, True) == 5 and joint_channels(3, 2, False) == 3
-
-
-def test_a_mask_that_some_image_lacks_is_known_by_name():
-    masks = np.ones((2, 2, 4, 4), np.uint8)
-    masks[1, 1] = 0
-    split = Split(Store(np.zeros((2, 1, 4, 4), np.uint8), np.zeros(2, int), masks, {}), np.arange(2))
-    assert sometimes_empty(split, ["lung", "lesion"]) == ("lesion",)
-    assert sometimes_empty(split.take(np.array([0])), ["lung", "lesion"]) == ()

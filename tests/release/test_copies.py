@@ -94,8 +94,19 @@ def test_the_reference_says_how_near_real_images_come_that_are_no_copies(real):
 
 def test_without_real_images_held_out_there_is_no_reference_and_that_is_said(real):
     nothing = split_of(real).take(np.arange(0))
-    assert Originals.of(split_of(real), 1).reference(nothing, 1) == {}
-    assert describe({}).startswith("no real image was held out")
+    reference = Originals.of(split_of(real), 1).reference(nothing, 1)
+    assert reference == {"images": 0, "duplicates": 0} and describe(reference).startswith("no real image was held out")
+
+
+def test_held_out_images_that_are_a_training_image_again_do_not_count(real):
+    originals, held_out = Originals.of(split_of(real), 1), draw(100, seed=4)
+    noise = torch.randn(5, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    again = torch.cat([real[:5], (real[5:10] + 0.02 * noise).clamp(-1, 1), real[10:12].flip(3)])  # saved anew, mirrored
+    clean, spoilt = (originals.reference(split_of(images), 1) for images in (held_out, torch.cat([held_out, again])))
+    assert spoilt == {**clean, "duplicates": 12} and clean["1%"] > 0.3
+    assert describe(spoilt).endswith("; 12 more are a training image again, and do not count")
+    only = originals.reference(split_of(again), 1)
+    assert only == {"images": 0, "duplicates": 12} and "12 more are a training image again" in describe(only)
 
 
 def test_no_real_image_is_one_line(real):

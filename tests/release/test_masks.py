@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from src.errors import UserError
-from src.release.masks import MaskLimits, binary, find_faults, limits_of, outside_share
+from src.release.masks import MaskLimits, Shape, binary, find_faults
 
 
 def rectangle(*corners: int, side: int = 32) -> np.ndarray:
@@ -24,7 +24,7 @@ def test_a_spiral_is_one_part():
     for i in range(0, 15, 2):
         mask[i] = True
         mask[i : i + 2, 14 if i % 4 == 0 else 0] = True
-    assert outside_share(mask[None], 1).tolist() == [0]
+    assert Shape.of(mask).parts == (mask.sum(),) and Shape.of(mask).outside(1) == 0
 
 
 def test_a_mask_is_rejected_where_it_is_empty_full_or_speckled_and_only_there():
@@ -62,36 +62,3 @@ def test_inside_is_above_zero():
 def test_limits_out_of_range_are_refused_by_name(limits):
     with pytest.raises(UserError, match=f"masks.{next(iter(limits))}"):
         MaskLimits(**limits)
-
-
-def nuclei(count: int, seed: int) -> np.ndarray:
-    mask = np.zeros((64, 64), bool)
-    for place in np.random.default_rng(seed).permutation(100)[:count]:
-        top, left = 6 * (place // 10), 6 * (place % 10)
-        mask[top : top + 3, left : left + 3] = True
-    return mask
-
-
-def vessels(seed: int) -> np.ndarray:
-    """Lines one pixel wide, in pieces that do not touch."""
-    rng, mask = np.random.default_rng(seed), np.zeros((64, 64), bool)
-    for row in range(2, 62, 4):
-        start = rng.integers(0, 30)
-        mask[row, start : start + 20] = True
-    return mask
-
-
-@pytest.mark.parametrize("real", [[nuclei(20 + i % 20, i) for i in range(50)], [vessels(i) for i in range(50)]])
-def test_limits_taken_from_real_masks_let_them_pass_and_still_refuse_noise(real):
-    masks = np.stack(real)[:, None]
-    assert all(fault(mask) for mask in real)  # of the usual limits
-    assert not any(find_faults(masks, ["lung"], limits_of(masks)))
-    noise = np.random.default_rng(0).random((64, 64)) < 0.1
-    assert find_faults(noise[None, None], ["lung"], limits_of(masks)) == ["lung: speckle"]
-    assert limits_of(np.zeros((3, 1, 8, 8), bool)) == MaskLimits()
-
-
-def test_limits_taken_from_masks_of_a_few_parts_are_the_usual_ones():
-    assert limits_of(np.stack([rectangle(4, 20, 4, 20)] * 5)[:, None], ["lesion"]) == MaskLimits(
-        may_be_empty=("lesion",)
-    )
