@@ -141,7 +141,7 @@ def train(cfg: DictConfig, began: float) -> Stopwatch:
         progress = ProgressReport(10**12, 100 * cfg.batch_size, recorder, live=False)
         trainer = build_trainer(cfg.trainer, [recorder, progress, watch])
         stream = BatchStream(split, module.schedule, 10**12, 0, module.clock)
-        stream.place(trainer.strategy.root_device, cfg.trainer.data_memory)
+        stream.place(trainer.strategy.root_device, cfg.trainer.data_memory, module.steps_at_once)
         trainer.fit(module, stream)
     return watch
 

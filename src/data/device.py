@@ -47,7 +47,7 @@ class ResidentSplit:
 
 def _upload(array: np.ndarray, rows: np.ndarray, device: torch.device) -> tuple[Tensor, torch.dtype]:
     """``array[rows]`` on ``device``, and its dtype: 16 unsigned bits are held as signed ones, which can be gathered."""
-    dtype = torch.from_numpy(array[:0]).dtype
+    dtype = torch.from_numpy(array[rows[:0]]).dtype
     held = torch.int16 if dtype == torch.uint16 else dtype
     found = torch.empty((len(rows), *array.shape[1:]), dtype=held, device=device)
     some = max(1, CHUNK // max(1, array[0].nbytes))

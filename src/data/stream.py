@@ -62,12 +62,17 @@ class BatchStream:
         self.rank, self.world_size = rank, world_size
         self._order = lru_cache(maxsize=2)(self._shuffle)
         self._pyramid = lru_cache(maxsize=1)(self._at)
-        self.device, self.share = torch.device("cpu"), 0.0
+        self.device, self.share, self.steps = torch.device("cpu"), 0.0, 1
 
-    def place(self, device: torch.device, share: float) -> None:
-        """Make the batches on ``device``; on a GPU from a copy there, where that takes no more than ``share`` of its
-        free memory."""
+    def place(self, device: torch.device, share: float, steps: int = 1) -> None:
+        """Make the batches on ``device``.
+
+        Args:
+            share: of a GPU's free memory, up to which it holds all images, so that a batch is gathered there.
+            steps: whose batches a GPU is given as one; for schedules of a single phase.
+        """
         self.device, self.share = device, share
+        self.steps = steps if device.type == "cuda" else 1
 
     def _at(self, resolution: int) -> Split | ResidentSplit:
         split = self.split.at(resolution)
@@ -95,5 +100,8 @@ class BatchStream:
         images = self.clock.images
         while images < self.total:
             state = self.schedule.at(images)
-            yield self._pyramid(state.resolution).gather(self.positions(images, state.batch_size))
-            images += state.batch_size
+            steps = min(self.steps, -(-(self.total - images) // state.batch_size))
+            starts = range(images, images + steps * state.batch_size, state.batch_size)
+            positions = np.concatenate([self.positions(start, state.batch_size) for start in starts])
+            yield self._pyramid(state.resolution).gather(positions)
+            images += steps * state.batch_size

@@ -9,6 +9,7 @@ Queries are (B, N, d), keys (B, M, d), values (B, M, e), all of one dtype; score
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -21,12 +22,12 @@ except ImportError:  # where torch comes without it, as on a CPU
     triton = None
 
 SMALLEST = 16  # side of a matrix that tensor cores multiply
-# Queries and keys held at once, warps of a program, stages of its loads.
+# Queries and keys held at once, warps of a program, stages of its loads: the best of ten on an H200.
 SHAPES = {
-    "forward": (128, 64, 4, 2),
-    "gradient_rows": (64, 64, 4, 2),
-    "gradient_columns": (64, 64, 4, 2),
-    "second_rows": (64, 64, 4, 2),
+    "forward": (64, 64, 4, 2),
+    "gradient_rows": (128, 64, 8, 3),
+    "gradient_columns": (32, 64, 4, 2),
+    "second_rows": (64, 32, 4, 3),
     "second_columns": (64, 64, 4, 2),
 }
 
@@ -37,7 +38,7 @@ def available(query: Tensor) -> bool:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, N, e), and the logarithm of every row's sum of exponentials (B, N), float32, which the derivatives need."""
+    """(B, N, e), and log₂ of every row's sum of exponentials (B, N), float32, which the derivatives need."""
     query, key, value = (tensor.contiguous() for tensor in (query, key, value))
     output, sums = query.new_empty(*query.shape[:2], value.shape[2]), _numbers(query)
     _launch("forward", _forward, query, value, query, key, value, output, sums)
@@ -101,28 +102,39 @@ def _launch(name: str, kernel: Any, query: Tensor, value: Tensor, *tensors: Tens
     batch, positions, narrow = query.shape
     pooled, wide = value.shape[1:]
     programs = triton.cdiv(pooled, keys) if name.endswith("columns") else triton.cdiv(positions, queries)
+    padded = [max(SMALLEST, triton.next_power_of_2(channels)) for channels in (narrow, wide)]
+    full = not (positions % queries or pooled % keys) and padded == [narrow, wide]
     kernel[(programs, batch)](
-        *tensors, positions, pooled, narrow, wide,
-        *(max(SMALLEST, triton.next_power_of_2(channels)) for channels in (narrow, wide)), queries, keys,
-        "ieee" if query.dtype == torch.float32 else "tf32", num_warps=warps, num_stages=stages,
+        *tensors, positions, pooled, narrow, wide, *padded, queries, keys,
+        "ieee" if query.dtype == torch.float32 else "tf32", full, num_warps=warps, num_stages=stages,
     )  # fmt: skip
 
 
 if triton is not None:
     # N, M, d, e are the sizes; D and E the channels rounded up to what can be multiplied, R and S how many queries and
-    # keys are held at once. What lies outside is loaded as zero, given no weight, and not stored.
+    # keys are held at once. What lies outside is loaded as zero, given no weight, and not stored; where FULL, nothing
+    # does. Exponentials are powers of 2, which is what a GPU computes.
+    LOG2_E: tl.constexpr = tl.constexpr(math.log2(math.e))
 
     @triton.jit
-    def _load(base, positions, count, channels, width):
+    def _load(base, positions, count, channels, width, FULL: tl.constexpr):
         """(positions × channels)"""
         at = positions[:, None] * width + channels[None, :]
-        return tl.load(base + at, (positions < count)[:, None] & (channels < width)[None, :], other=0.0)
+        if FULL:
+            values = tl.load(base + at)
+        else:
+            values = tl.load(base + at, (positions < count)[:, None] & (channels < width)[None, :], other=0.0)
+        return values
 
     @triton.jit
-    def _load_turned(base, positions, count, channels, width):
+    def _load_turned(base, positions, count, channels, width, FULL: tl.constexpr):
         """(channels × positions)"""
         at = positions[None, :] * width + channels[:, None]
-        return tl.load(base + at, (positions < count)[None, :] & (channels < width)[:, None], other=0.0)
+        if FULL:
+            values = tl.load(base + at)
+        else:
+            values = tl.load(base + at, (positions < count)[None, :] & (channels < width)[:, None], other=0.0)
+        return values
 
     @triton.jit
     def _store(base, values, positions, count, channels, width):
@@ -133,7 +145,7 @@ if triton is not None:
     @triton.jit
     def _forward(
         q, k, v, o, sums, N, M, d, e, D: tl.constexpr, E: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
-        PRECISION: tl.constexpr,
+        PRECISION: tl.constexpr, FULL: tl.constexpr,
     ):  # fmt: skip
         image = tl.program_id(1).to(tl.int64)
         q += image * N * d
@@ -141,28 +153,29 @@ if triton is not None:
         v += image * M * e
         o += image * N * e
         rows, narrow, wide = tl.program_id(0) * R + tl.arange(0, R), tl.arange(0, D), tl.arange(0, E)
-        queries = _load(q, rows, N, narrow, d)
+        queries = _load(q, rows, N, narrow, d, FULL)
         largest = tl.full((R,), -float("inf"), tl.float32)
         total = tl.zeros((R,), tl.float32)
         output = tl.zeros((R, E), tl.float32)
         for start in range(0, M, S):
             columns = start + tl.arange(0, S)
-            scores = tl.dot(queries, _load_turned(k, columns, M, narrow, d), input_precision=PRECISION)
-            scores = tl.where((columns < M)[None, :], scores, -float("inf"))
+            scores = tl.dot(queries, _load_turned(k, columns, M, narrow, d, FULL), input_precision=PRECISION) * LOG2_E
+            if not FULL:
+                scores = tl.where((columns < M)[None, :], scores, -float("inf"))
             larger = tl.maximum(largest, tl.max(scores, 1))
-            rescale = tl.exp(largest - larger)
-            weights = tl.exp(scores - larger[:, None])
-            values = _load(v, columns, M, wide, e)
+            rescale = tl.exp2(largest - larger)
+            weights = tl.exp2(scores - larger[:, None])
+            values = _load(v, columns, M, wide, e, FULL)
             output = output * rescale[:, None] + tl.dot(weights.to(values.dtype), values, input_precision=PRECISION)
             total = total * rescale + tl.sum(weights, 1)
             largest = larger
         _store(o, output / total[:, None], rows, N, wide, e)
-        tl.store(sums + image * N + rows, largest + tl.log(total), rows < N)
+        tl.store(sums + image * N + rows, largest + tl.log2(total), rows < N)
 
     @triton.jit
     def _gradient_rows(
         q, k, v, o, g, sums, inner, d_q, N, M, d, e, D: tl.constexpr, E: tl.constexpr, R: tl.constexpr,
-        S: tl.constexpr, PRECISION: tl.constexpr,
+        S: tl.constexpr, PRECISION: tl.constexpr, FULL: tl.constexpr,
     ):  # fmt: skip
         """d_q = dS·k; ⟨P, dP⟩ of every row, which is ⟨grad, output⟩, into ``inner``."""
         image = tl.program_id(1).to(tl.int64)
@@ -172,40 +185,44 @@ if triton is not None:
         o += image * N * e
         g += image * N * e
         rows, narrow, wide = tl.program_id(0) * R + tl.arange(0, R), tl.arange(0, D), tl.arange(0, E)
-        queries, grads = _load(q, rows, N, narrow, d), _load(g, rows, N, wide, e)
-        products = tl.sum(grads.to(tl.float32) * _load(o, rows, N, wide, e).to(tl.float32), 1)
+        queries, grads = _load(q, rows, N, narrow, d, FULL), _load(g, rows, N, wide, e, FULL)
+        products = tl.sum(grads.to(tl.float32) * _load(o, rows, N, wide, e, FULL).to(tl.float32), 1)
         tl.store(inner + image * N + rows, products, rows < N)
         logs = tl.load(sums + image * N + rows, rows < N, other=0.0)
         total = tl.zeros((R, D), tl.float32)
         for start in range(0, M, S):
             columns = start + tl.arange(0, S)
-            keys = _load_turned(k, columns, M, narrow, d)
-            weights = tl.exp(tl.dot(queries, keys, input_precision=PRECISION) - logs[:, None])
-            weights = tl.where((columns < M)[None, :], weights, 0.0)
-            toward = tl.dot(grads, _load_turned(v, columns, M, wide, e), input_precision=PRECISION) - products[:, None]
+            keys = _load_turned(k, columns, M, narrow, d, FULL)
+            weights = tl.exp2(tl.dot(queries, keys, input_precision=PRECISION) * LOG2_E - logs[:, None])
+            if not FULL:
+                weights = tl.where((columns < M)[None, :], weights, 0.0)
+            toward = (
+                tl.dot(grads, _load_turned(v, columns, M, wide, e, FULL), input_precision=PRECISION) - products[:, None]
+            )
             total += tl.dot((weights * toward).to(keys.dtype), tl.trans(keys), input_precision=PRECISION)
         _store(d_q + image * N * d, total, rows, N, narrow, d)
 
     @triton.jit
     def _gradient_columns(
         q, k, v, g, sums, inner, d_k, d_v, N, M, d, e, D: tl.constexpr, E: tl.constexpr, R: tl.constexpr,
-        S: tl.constexpr, PRECISION: tl.constexpr,
+        S: tl.constexpr, PRECISION: tl.constexpr, FULL: tl.constexpr,
     ):  # fmt: skip
         """d_k = dSᵀ·q and d_v = Pᵀ·grad."""
         image = tl.program_id(1).to(tl.int64)
         q += image * N * d
         g += image * N * e
         columns, narrow, wide = tl.program_id(0) * S + tl.arange(0, S), tl.arange(0, D), tl.arange(0, E)
-        keys = _load(k + image * M * d, columns, M, narrow, d)
-        values = _load(v + image * M * e, columns, M, wide, e)
+        keys = _load(k + image * M * d, columns, M, narrow, d, FULL)
+        values = _load(v + image * M * e, columns, M, wide, e, FULL)
         to_keys, to_values = tl.zeros((S, D), tl.float32), tl.zeros((S, E), tl.float32)
         for start in range(0, N, R):
             rows = start + tl.arange(0, R)
-            queries, grads = _load_turned(q, rows, N, narrow, d), _load_turned(g, rows, N, wide, e)
+            queries, grads = _load_turned(q, rows, N, narrow, d, FULL), _load_turned(g, rows, N, wide, e, FULL)
             logs = tl.load(sums + image * N + rows, rows < N, other=0.0)
             products = tl.load(inner + image * N + rows, rows < N, other=0.0)
-            weights = tl.exp(tl.dot(keys, queries, input_precision=PRECISION) - logs[None, :])
-            weights = tl.where((rows < N)[None, :], weights, 0.0)
+            weights = tl.exp2(tl.dot(keys, queries, input_precision=PRECISION) * LOG2_E - logs[None, :])
+            if not FULL:
+                weights = tl.where((rows < N)[None, :], weights, 0.0)
             toward = weights * (tl.dot(values, grads, input_precision=PRECISION) - products[None, :])
             to_keys += tl.dot(toward.to(keys.dtype), tl.trans(queries), input_precision=PRECISION)
             to_values += tl.dot(weights.to(keys.dtype), tl.trans(grads), input_precision=PRECISION)
@@ -215,7 +232,7 @@ if triton is not None:
     @triton.jit
     def _second_rows(
         q, k, v, g, o, to_q, to_k, to_v, sums, inner, average, constant, d_q, d_g, N, M, d, e, D: tl.constexpr,
-        E: tl.constexpr, R: tl.constexpr, S: tl.constexpr, PRECISION: tl.constexpr,
+        E: tl.constexpr, R: tl.constexpr, S: tl.constexpr, PRECISION: tl.constexpr, FULL: tl.constexpr,
     ):  # fmt: skip
         """Gradients for queries and grad; by row ⟨P, dP⟩, ⟨P, T⟩ and the constant of Φ's derivative for the scores."""
         image = tl.program_id(1).to(tl.int64)
@@ -224,9 +241,12 @@ if triton is not None:
         v += image * M * e
         to_v += image * M * e
         rows, narrow, wide = tl.program_id(0) * R + tl.arange(0, R), tl.arange(0, D), tl.arange(0, E)
-        queries, grads = _load(q + image * N * d, rows, N, narrow, d), _load(g + image * N * e, rows, N, wide, e)
-        to_queries = _load(to_q + image * N * d, rows, N, narrow, d)
-        outputs = _load(o + image * N * e, rows, N, wide, e).to(tl.float32)
+        queries, grads = (
+            _load(q + image * N * d, rows, N, narrow, d, FULL),
+            _load(g + image * N * e, rows, N, wide, e, FULL),
+        )
+        to_queries = _load(to_q + image * N * d, rows, N, narrow, d, FULL)
+        outputs = _load(o + image * N * e, rows, N, wide, e, FULL).to(tl.float32)
         products = tl.sum(grads.to(tl.float32) * outputs, 1)
         logs = tl.load(sums + image * N + rows, rows < N, other=0.0)
         # Averages over the keys by weight: of keys, their counterparts and those of the values; the same by dS.
@@ -236,10 +256,17 @@ if triton is not None:
         outer_k, outer_v = tl.zeros((R, D), tl.float32), tl.zeros((R, E), tl.float32)
         for start in range(0, M, S):
             columns = start + tl.arange(0, S)
-            keys, to_keys = _load_turned(k, columns, M, narrow, d), _load_turned(to_k, columns, M, narrow, d)
-            values, to_values = _load_turned(v, columns, M, wide, e), _load_turned(to_v, columns, M, wide, e)
-            weights = tl.exp(tl.dot(queries, keys, input_precision=PRECISION) - logs[:, None])
-            weights = tl.where((columns < M)[None, :], weights, 0.0)
+            keys, to_keys = (
+                _load_turned(k, columns, M, narrow, d, FULL),
+                _load_turned(to_k, columns, M, narrow, d, FULL),
+            )
+            values, to_values = (
+                _load_turned(v, columns, M, wide, e, FULL),
+                _load_turned(to_v, columns, M, wide, e, FULL),
+            )
+            weights = tl.exp2(tl.dot(queries, keys, input_precision=PRECISION) * LOG2_E - logs[:, None])
+            if not FULL:
+                weights = tl.where((columns < M)[None, :], weights, 0.0)
             scores = weights * (tl.dot(grads, values, input_precision=PRECISION) - products[:, None])  # dS
             turned = tl.dot(to_queries, keys, input_precision=PRECISION)  # T
             turned += tl.dot(queries, to_keys, input_precision=PRECISION)
@@ -267,7 +294,7 @@ if triton is not None:
     @triton.jit
     def _second_columns(
         q, k, v, g, to_q, to_k, to_v, sums, inner, average, constant, d_k, d_v, N, M, d, e, D: tl.constexpr,
-        E: tl.constexpr, R: tl.constexpr, S: tl.constexpr, PRECISION: tl.constexpr,
+        E: tl.constexpr, R: tl.constexpr, S: tl.constexpr, PRECISION: tl.constexpr, FULL: tl.constexpr,
     ):  # fmt: skip
         """Gradients for keys and values, everything turned: (keys × queries)."""
         image = tl.program_id(1).to(tl.int64)
@@ -275,20 +302,24 @@ if triton is not None:
         to_q += image * N * d
         g += image * N * e
         columns, narrow, wide = tl.program_id(0) * S + tl.arange(0, S), tl.arange(0, D), tl.arange(0, E)
-        keys = _load(k + image * M * d, columns, M, narrow, d)
-        to_keys = _load(to_k + image * M * d, columns, M, narrow, d)
-        values = _load(v + image * M * e, columns, M, wide, e)
-        to_values = _load(to_v + image * M * e, columns, M, wide, e)
+        keys = _load(k + image * M * d, columns, M, narrow, d, FULL)
+        to_keys = _load(to_k + image * M * d, columns, M, narrow, d, FULL)
+        values = _load(v + image * M * e, columns, M, wide, e, FULL)
+        to_values = _load(to_v + image * M * e, columns, M, wide, e, FULL)
         for_keys, for_values = tl.zeros((S, D), tl.float32), tl.zeros((S, E), tl.float32)
         for start in range(0, N, R):
             rows = start + tl.arange(0, R)
-            queries, to_queries = _load_turned(q, rows, N, narrow, d), _load_turned(to_q, rows, N, narrow, d)
-            grads = _load_turned(g, rows, N, wide, e)
+            queries, to_queries = (
+                _load_turned(q, rows, N, narrow, d, FULL),
+                _load_turned(to_q, rows, N, narrow, d, FULL),
+            )
+            grads = _load_turned(g, rows, N, wide, e, FULL)
             at = image * N + rows
             logs, products = tl.load(sums + at, rows < N, other=0.0), tl.load(inner + at, rows < N, other=0.0)
             mean, rest = tl.load(average + at, rows < N, other=0.0), tl.load(constant + at, rows < N, other=0.0)
-            weights = tl.exp(tl.dot(keys, queries, input_precision=PRECISION) - logs[None, :])
-            weights = tl.where((rows < N)[None, :], weights, 0.0)
+            weights = tl.exp2(tl.dot(keys, queries, input_precision=PRECISION) * LOG2_E - logs[None, :])
+            if not FULL:
+                weights = tl.where((rows < N)[None, :], weights, 0.0)
             centred = tl.dot(values, grads, input_precision=PRECISION) - products[None, :]
             turned = tl.dot(keys, to_queries, input_precision=PRECISION)
             turned += tl.dot(to_keys, queries, input_precision=PRECISION) - mean[None, :]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.errors import UserError
@@ -69,7 +68,7 @@ class ResidualClassifier(Classifier):
         self.scale = 0.125  # of the logits: keeps the first steps of a large learning rate tame
 
     def features(self, images: Tensor) -> Tensor:
-        return F.adaptive_max_pool2d(self.body(images), 1).flatten(1)
+        return self.body(images).flatten(2).max(2).values  # the gradient of a pooling does not repeat on a GPU
 
     def logits(self, features: Tensor) -> Tensor:
         return super().logits(features) * self.scale

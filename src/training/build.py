@@ -65,8 +65,11 @@ def choose_precision(cfg: DictConfig) -> Any:
     """What Lightning is to compute in: ``auto`` is bf16-mixed where the accelerator has it."""
     if cfg.precision != "auto":
         return cfg.precision
-    on_gpu = cfg.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if environment.has_fast_bfloat16("cuda" if on_gpu else "cpu") else "32-true"
+    return "bf16-mixed" if environment.has_fast_bfloat16("cuda" if _on_gpu(cfg) else "cpu") else "32-true"
+
+
+def _on_gpu(cfg: DictConfig) -> bool:
+    return cfg.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def build_trainer(cfg: DictConfig, callbacks: list) -> Trainer:
@@ -75,6 +78,7 @@ def build_trainer(cfg: DictConfig, callbacks: list) -> Trainer:
     Its loggers come later, when its run begins.
     """
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+    on_gpu = _on_gpu(cfg)
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     precision = choose_precision(cfg)
@@ -85,6 +89,7 @@ def build_trainer(cfg: DictConfig, callbacks: list) -> Trainer:
             strategy=GradientAveragingStrategy() if cfg.devices > 1 else "auto",
             precision=precision,
             deterministic=cfg.deterministic,
+            benchmark=on_gpu and not cfg.deterministic,  # the fastest convolutions, which may be others the next time
             max_epochs=1,
             logger=False,
             callbacks=callbacks,

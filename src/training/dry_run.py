@@ -64,11 +64,12 @@ def estimate(
         trainer = make_trainer([times])
         # Where steps are captured, each kind of them takes place so often before it is as fast as it will be.
         settling = (WARM_UP + 1) * cycle if trainer.strategy.root_device.type == "cuda" else 0
-        total = phase.start + (settling + cycle + 3) * phase.batch_size
-        stream = BatchStream(split, module.schedule, total, module.seed, module.clock, rank, world_size)
-        stream.place(trainer.strategy.root_device, data_memory)
+        images = (settling + cycle + 3) * phase.batch_size
+        stream = BatchStream(split, module.schedule, phase.start + images, module.seed, module.clock, rank, world_size)
+        stream.place(trainer.strategy.root_device, data_memory, module.steps_at_once)
+        stream.total = phase.start + images * stream.steps
         trainer.fit(module, stream)
-        seconds = phase.images / phase.batch_size * times.fastest(cycle)
+        seconds = phase.images / phase.batch_size * times.fastest(cycle) / stream.steps
         yield PhaseEstimate(phase, active_parameters(module, phase), seconds)
 
 

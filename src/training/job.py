@@ -89,7 +89,7 @@ def fit(
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep, folder.saved),
     ]
     trainer = build_trainer(cfg.trainer, callbacks)
-    stream.place(trainer.strategy.root_device, cfg.trainer.data_memory)
+    stream.place(trainer.strategy.root_device, cfg.trainer.data_memory, module.steps_at_once)
     module.graph = cfg.trainer.graph
 
     folder.begin(settings, list(HydraConfig.get().overrides.task), cfg.force)

@@ -50,6 +50,7 @@ class ClockedModule(LightningModule, ABC):
     metrics: Sequence[str]  # names of what is measured at every step
     gives_probabilities = False  # whether the metrics tell a discriminator that has won
     streams: Sequence[Stream] = ()  # that a step draws from for the whole batch, see ``draw``
+    steps_at_once = 1  # that a GPU prepares together
 
     def __init__(self, name: str, optimizer: OptimizerFactory, seed: int, schedule: Schedule) -> None:
         super().__init__()
@@ -71,12 +72,23 @@ class ClockedModule(LightningModule, ABC):
         self._graphs = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """A step, or as many as the batch is for; they are prepared together."""
+        self._seed_noise()
+        prepared = cast(dict[str, Tensor], self.prepare(batch))
+        rows = self.schedule.at(self.clock.images).batch_size // self.trainer.world_size
+        for number, parts in enumerate(zip(*(tensor.split(rows) for tensor in prepared.values()), strict=True)):
+            if number:
+                self._seed_noise()
+            self._make_step(cast(Batch, dict(zip(prepared, parts, strict=True))))
+
+    def _seed_noise(self) -> None:
+        seed_noise(self.device, derive_seed(self.seed, Stream.NETWORK, self.clock.images, self.global_rank))
+
+    def _make_step(self, batch: Batch) -> None:
         state = self.schedule.at(self.clock.images)
-        optimizers = self.prepare_optimizers(state)
+        optimizers, growth = self.prepare_optimizers(state), self.growth(state)
         for stream, generator in self._generators.items():
             generator.manual_seed(derive_seed(self.seed, stream, self.clock.images))
-        seed_noise(self.device, derive_seed(self.seed, Stream.NETWORK, self.clock.images, self.global_rank))
-        batch, growth = self.prepare(batch), self.growth(state)
 
         def step(batch: Batch) -> None:
             self.meter.add(self.step(batch, state, growth, optimizers))

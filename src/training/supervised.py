@@ -64,6 +64,7 @@ class SupervisedModule(ClockedModule):
     """
 
     metrics = ("loss",)
+    steps_at_once = 8  # augmentation is dozens of small kernels, which take as long for a batch as for eight
 
     def __init__(
         self,

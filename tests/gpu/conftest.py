@@ -34,18 +34,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def train(compose: Callable[..., DictConfig]) -> Callable[..., ClockedModule]:
-    """Trains a shrunk model of the real configuration; ``checkpoint`` is gone on from, ``save`` is written."""
+    """Trains a shrunk model of the real configuration; ``checkpoint`` is gone on from, ``save`` is written.
+
+    ``last_phase``: begin with it.
+    """
 
     def run(
-        *overrides: str, images: int | None = None, checkpoint: Any = None, save: Any = None, callbacks: Any = ()
+        *overrides: str,
+        images: int | None = None,
+        checkpoint: Any = None,
+        save: Any = None,
+        callbacks: Any = (),
+        last_phase: bool = False,
     ) -> ClockedModule:
         cfg = compose(*SMALL, *overrides)
         _, split = load_data(cfg)
         module = build_module(cfg)
         module.graph = cfg.trainer.graph
+        if last_phase:
+            module.clock.images = module.schedule.phases()[-1].start
         trainer = build_trainer(cfg.trainer, list(callbacks))
         stream = BatchStream(split, module.schedule, images or cfg.images, cfg.seed, module.clock)
-        stream.place(trainer.strategy.root_device, cfg.trainer.data_memory)
+        stream.place(trainer.strategy.root_device, cfg.trainer.data_memory, module.steps_at_once)
         trainer.fit(module, stream, ckpt_path=checkpoint, weights_only=True)
         if save is not None:
             trainer.save_checkpoint(save)

@@ -43,7 +43,7 @@ def make_stream(module: AdversarialModule, total: int) -> BatchStream:
     return BatchStream(split, module.schedule, total, 5, module.clock)
 
 
-def fit(module: AdversarialModule, total: int, precision: str = "32-true") -> None:
+def fit(module: AdversarialModule, total: int, precision: str = "32-true", stream: BatchStream | None = None) -> None:
     trainer = Trainer(
         accelerator="cpu",
         precision=precision,  # type: ignore[arg-type]
@@ -53,7 +53,7 @@ def fit(module: AdversarialModule, total: int, precision: str = "32-true") -> No
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, make_stream(module, total))
+    trainer.fit(module, stream or make_stream(module, total))
 
 
 def plain_loop(module: AdversarialModule, steps: int, precision: str) -> None:
@@ -99,6 +99,18 @@ def test_the_clock_counts_real_images_not_optimizer_steps():
     module = make_module()
     fit(module, 12)
     assert module.clock.images == 12
+
+
+def test_a_batch_for_several_steps_trains_as_theirs_one_by_one() -> None:
+    """As a GPU is given them: 20 images are three steps of four, and two more."""
+    one_by_one, together = make_module(), make_module()
+    fit(one_by_one, 20)
+    stream = make_stream(together, 20)
+    stream.steps = 3
+    fit(together, 20, stream=stream)
+    assert together.clock.images == one_by_one.clock.images == 20
+    for a, b in zip(together.state_dict().values(), one_by_one.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_sampling_changes_no_statistics_and_gives_each_latent_its_own_image():
