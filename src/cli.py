@@ -124,7 +124,7 @@ def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | No
         if not cfg.dry_run:
             folder.lock()
         with log_to(folder):
-            if cfg.trainer.devices > 1 and not processes.is_child():
+            if processes.count(cfg.trainer.devices) > 1 and not processes.is_child():
                 return _run_in_processes(cfg, folder, failures)
             return task(cfg, folder)
     except (FolderTaken, JobFailed) as problem:
@@ -169,8 +169,8 @@ def _settings(cfg: DictConfig) -> dict[str, Any] | None:
 
 
 def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, str]) -> float | None:
-    overrides = HydraConfig.get().overrides.task
-    status = processes.run_on_devices(cfg.trainer.devices, overrides, folder.path, folder.lock_descriptor)
+    overrides, devices = HydraConfig.get().overrides.task, processes.count(cfg.trainer.devices)
+    status = processes.run_on_devices(devices, overrides, folder.path, folder.lock_descriptor)
     if not status:
         return None if cfg.dry_run else _objective_of(folder.final(), cfg.objective)
     stopped = status in (INTERRUPTED, -signal.SIGTERM)

@@ -25,6 +25,11 @@ def is_child() -> bool:
     return RANK in os.environ
 
 
+def count(devices: int | Sequence[int]) -> int:
+    """How many processes ``trainer.devices`` asks for: a number, or the devices themselves."""
+    return devices if isinstance(devices, int) else len(devices)
+
+
 def run_on_devices(devices: int, overrides: Sequence[str], folder: Path, lock: int | None) -> int:
     """Run a training in ``devices`` processes; returns 0, or the exit status of the first that failed.
 

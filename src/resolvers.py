@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
+from src import gpus
 from src.run_folder import FREE_SETTINGS, check_name
 
 LONGEST_NAME = 150  # bytes of a folder name, below the 255 that file systems allow
@@ -70,3 +71,4 @@ OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("least", min, replace=True)
 OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
 OmegaConf.register_new_resolver("share", share, replace=True)
+OmegaConf.register_new_resolver("gpu_jobs", gpus.job_count, replace=True)

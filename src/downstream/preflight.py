@@ -8,6 +8,7 @@ import numpy as np
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
+from src import processes
 from src.data.base import ImageData
 from src.data.joint import join_masks, require_masks
 from src.data.mix import take_fraction
@@ -62,7 +63,8 @@ def check_trainings(trainings: Mapping[str, DictConfig], data: ImageData, settin
         try:
             module = build_module(cfg)
             module.check(split)
-            BatchStream(split, module.schedule, cfg.images, cfg.seed, module.clock, 0, cfg.trainer.devices)
+            world_size = processes.count(cfg.trainer.devices)
+            BatchStream(split, module.schedule, cfg.images, cfg.seed, module.clock, 0, world_size)
             build_trainer(cfg.trainer, [])
         except (UserError, HydraException) as problem:
             raise UserError(f"{model}: {one_line(problem)}") from problem

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from src import environment
+from src import environment, processes
 from src.clock import Stream, derive_seed
 from src.data.base import ImageData
 from src.data.joint import join_masks
@@ -86,7 +86,7 @@ def build_trainer(cfg: DictConfig, callbacks: list) -> Trainer:
         return Trainer(
             accelerator=cfg.accelerator,
             devices=cfg.devices,
-            strategy=GradientAveragingStrategy() if cfg.devices > 1 else "auto",
+            strategy=GradientAveragingStrategy() if processes.count(cfg.devices) > 1 else "auto",
             precision=precision,
             deterministic=cfg.deterministic,
             benchmark=on_gpu and not cfg.deterministic,  # the fastest convolutions, which may be others the next time
@@ -100,5 +100,6 @@ def build_trainer(cfg: DictConfig, callbacks: list) -> Trainer:
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-    except (MisconfigurationException, ValueError) as problem:
-        raise UserError(f"trainer.accelerator={cfg.accelerator}, trainer.precision={precision}: {problem}") from problem
+    except (MisconfigurationException, ValueError, TypeError) as problem:
+        asked = f"trainer.accelerator={cfg.accelerator}, trainer.devices={cfg.devices}, trainer.precision={precision}"
+        raise UserError(f"{asked}: {problem}") from problem

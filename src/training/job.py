@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
 from rich.console import Console
 
-from src import environment, processes
+from src import environment, gpus, processes
 from src.cli import Interrupted
 from src.data.base import ImageData
 from src.data.fingerprint import DataRecord
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     """Train what ``cfg`` describes in ``folder``: begin, go on where it stopped, or say that it is done."""
     with Interruption() as interruption:
+        take_gpu(cfg.trainer)
         data, split = load_data(cfg)
         if cfg.dry_run:
             print_dry_run(cfg, split)
@@ -55,6 +57,15 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
             if folder.is_finished(cfg.images):
                 return report_finished(folder, settings)
         return fit(cfg, settings, folder, data, record, split, interruption)
+
+
+def take_gpu(trainer: DictConfig) -> None:
+    """Where several jobs may run at the same time, use the GPU that has the fewest."""
+    alone = HydraConfig.get().mode != RunMode.MULTIRUN or processes.count(trainer.devices) > 1
+    if not alone and trainer.accelerator in ("auto", "gpu", "cuda"):
+        device = gpus.take(trainer.jobs_per_device, gpus.visible())
+        if device is not None:
+            log.info(f"on GPU {device}")
 
 
 def fit(
@@ -70,9 +81,8 @@ def fit(
     module = build_module(cfg)
     module.check(split)
     module.configure_optimizers()
-    stream = BatchStream(
-        split, module.schedule, cfg.images, cfg.seed, module.clock, processes.rank(), cfg.trainer.devices
-    )
+    rank, world_size = processes.rank(), processes.count(cfg.trainer.devices)
+    stream = BatchStream(split, module.schedule, cfg.images, cfg.seed, module.clock, rank, world_size)
     check_intervals(cfg.every, cfg.images)
     monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
     scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
@@ -217,7 +227,7 @@ def estimate_run(cfg: DictConfig, split: Split) -> list[PhaseEstimate]:
     module = build_module(cfg)
     module.graph = cfg.trainer.graph
     share = cfg.trainer.data_memory
-    return list(estimate(module, split, make_trainer, share, processes.rank(), cfg.trainer.devices))
+    return list(estimate(module, split, make_trainer, share, processes.rank(), processes.count(cfg.trainer.devices)))
 
 
 def print_dry_run(cfg: DictConfig, split: Split) -> None:
