@@ -65,7 +65,8 @@ class ClockedModule(LightningModule, ABC):
     def on_fit_start(self) -> None:
         self._generators = {stream: torch.Generator(self.device) for stream in self.streams}
         self._numbers = {}
-        if self.graph and self.device.type == "cuda":
+        scales_loss = getattr(self.trainer.precision_plugin, "scaler", None)  # in float16, which waits for the GPU
+        if self.graph and self.device.type == "cuda" and scales_loss is None:
             self._graphs = StepGraphs(self.device, list(self._generators.values()), self.zero_grad)
 
     def on_fit_end(self) -> None:

@@ -11,6 +11,7 @@ from pytorch_lightning import Callback
 from torch import Tensor
 
 from src.data.stream import BatchStream
+from src.training.adversarial import AdversarialModule
 from src.training.build import build_module, build_trainer, load_data
 from src.training.module import ClockedModule
 from tests.gpu.conftest import MODELS, SMALL
@@ -49,6 +50,27 @@ def test_a_run_that_goes_on_ends_in_the_same_bits(model: str, train: Any, tmp_pa
     whole = train(*exact)
     train(*exact, images=whole.clock.images // 2, save=tmp_path / "half.ckpt")
     assert differing(train(*exact, checkpoint=str(tmp_path / "half.ckpt")), whole) == []
+
+
+def test_a_step_that_cannot_be_captured_is_made_as_usual(
+    train: Any, replays: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = (*MODELS["dcgan"], "trainer.deterministic=true")
+    ordinary = train(*exact)
+    replays.clear()
+    update = AdversarialModule.follow_gradients
+
+    def waiting(self: Any, optimizer: Any) -> None:
+        torch.cuda.current_stream().synchronize()
+        update(self, optimizer)
+
+    monkeypatch.setattr(AdversarialModule, "follow_gradients", waiting)
+    assert differing(train(*exact), ordinary) == [] and not replays
+
+
+def test_float16_trains_with_its_loss_scaled(train: Any, replays: list[int]) -> None:
+    module = train(*MODELS["dcgan"], "trainer.precision=16-mixed")
+    assert all(value.isfinite().all() for value in module.state_dict().values()) and not replays
 
 
 @pytest.mark.parametrize("model", ["dcgan", "unet"])
