@@ -34,11 +34,11 @@ from src.overrides import CONF
 from src.pixels import to_unit_range
 from src.run_folder import RunFolder
 from src.training.adversarial import AdversarialModule, frozen
-from src.training.build import build_trainer
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
 from src.training.divergence import DivergenceMonitor
 from src.training.schedule import FixedSchedule
+from src.training.trainer import build_trainer
 
 WARM_UP = 3  # steps before the clock starts
 STEPS = {32: 40, 128: 8}  # timed steps a round, by batch size

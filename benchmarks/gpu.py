@@ -34,11 +34,12 @@ from src.data.store import Split, Store
 from src.data.stream import BatchStream
 from src.overrides import CONF
 from src.run_folder import RunFolder
-from src.training.build import build_module, build_trainer
+from src.training.build import build_module
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
 from src.training.divergence import DivergenceMonitor
 from src.training.step_graph import WARM_UP
+from src.training.trainer import build_trainer
 
 SECONDS = 3.0  # timed, of every speed
 LIMIT = 90  # seconds for a row

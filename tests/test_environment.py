@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from src import environment
-from src.training.build import choose_precision
+from src.training.trainer import choose_precision
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +23,6 @@ def test_the_processor_is_the_one_that_was_used():
 @pytest.mark.parametrize(
     ("accelerator", "asked"), [("auto", "cuda"), ("gpu", "cuda"), ("cuda", "cuda"), ("cpu", "cpu")]
 )
-def test_the_precision_is_chosen_for_the_accelerator(compose, monkeypatch, accelerator, asked):
+def test_the_precision_is_chosen_for_the_accelerator(monkeypatch, accelerator, asked):
     monkeypatch.setattr(environment, "has_fast_bfloat16", lambda name: name == asked)
-    assert choose_precision(compose(f"trainer.accelerator={accelerator}").trainer) == "bf16-mixed"
+    assert choose_precision("auto", accelerator) == "bf16-mixed"

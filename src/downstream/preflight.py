@@ -17,8 +17,9 @@ from src.data.stream import BatchStream
 from src.downstream.plan import StudySettings
 from src.downstream.results import MIXED, SYNTHETIC_THEN_REAL
 from src.errors import UserError, one_line
-from src.training.build import build_module, build_trainer
+from src.training.build import build_module
 from src.training.restore import TrainedRun, learned_from
+from src.training.trainer import build_trainer
 
 SYNTHETIC = 1_000  # images of each generator, unless more are needed
 

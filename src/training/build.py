@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
+from functools import partial
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from src import environment, processes
 from src.clock import Stream, derive_seed
 from src.data.base import ImageData
 from src.data.joint import join_masks
 from src.data.store import Split
 from src.errors import UserError
 from src.run_folder import RunFolder
-from src.training.checkpoint_io import AtomicCheckpointIO
 from src.training.memory import keep_freed_memory
 from src.training.module import ClockedModule
-from src.training.strategy import GradientAveragingStrategy
 
 
 def load_data(cfg: DictConfig) -> tuple[ImageData, Split]:
@@ -52,54 +46,29 @@ def build_module(cfg: DictConfig) -> ClockedModule:
 
 
 def build_loggers(cfg: DictConfig, folder: RunFolder, settings: dict[str, Any]) -> list[Logger]:
-    """The loggers that can be used here; a process that does not write the run folder has none."""
+    """The loggers that can be used here, Lightning's own too; a process that does not write the run folder has none."""
     if not folder.writable:
         return []
-    made = [
-        instantiate(logger)(folder=folder.path, name=folder.path.name, settings=settings) for logger in cfg.values()
-    ]
+    made = []
+    for name, logger in instantiate(cfg).items():
+        if isinstance(logger, partial):
+            logger = logger(folder=folder.path, name=folder.path.name, settings=settings)
+        if not isinstance(logger, Logger | None):
+            raise UserError(f"logger.{name} is no logger of Lightning's but a {type(logger).__name__}")
+        made.append(logger)
     return [logger for logger in made if logger is not None]
 
 
-def choose_precision(cfg: DictConfig) -> Any:
-    """What Lightning is to compute in: ``auto`` is bf16-mixed where the accelerator has it."""
-    if cfg.precision != "auto":
-        return cfg.precision
-    return "bf16-mixed" if environment.has_fast_bfloat16("cuda" if _on_gpu(cfg) else "cpu") else "32-true"
+def build_callbacks(cfg: DictConfig, folder: RunFolder, split: Split) -> list[Callback]:
+    """Those of ``callbacks``: of this repository, which are told where they write and what is trained on, and others.
 
-
-def _on_gpu(cfg: DictConfig) -> bool:
-    return cfg.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-
-
-def build_trainer(cfg: DictConfig, callbacks: list) -> Trainer:
-    """A trainer whose one epoch is the whole stream: progress, resume and intervals are on the image clock.
-
-    Its loggers come later, when its run begins.
+    Raises UserError where one is neither.
     """
-    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-    on_gpu = _on_gpu(cfg)
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    precision = choose_precision(cfg)
-    try:
-        return Trainer(
-            accelerator=cfg.accelerator,
-            devices=cfg.devices,
-            strategy=GradientAveragingStrategy() if processes.count(cfg.devices) > 1 else "auto",
-            precision=precision,
-            deterministic=cfg.deterministic,
-            benchmark=on_gpu and not cfg.deterministic,  # the fastest convolutions, which may be others the next time
-            max_epochs=1,
-            logger=False,
-            callbacks=callbacks,
-            # Processes are ours (src.processes), also within a job of SLURM's, whose tasks are no ranks.
-            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-    except (MisconfigurationException, ValueError, TypeError) as problem:
-        asked = f"trainer.accelerator={cfg.accelerator}, trainer.devices={cfg.devices}, trainer.precision={precision}"
-        raise UserError(f"{asked}: {problem}") from problem
+    made = []
+    for name, callback in instantiate(cfg).items():
+        if isinstance(callback, partial):
+            callback = callback(folder=folder.samples, split=split)
+        if not isinstance(callback, Callback | None):
+            raise UserError(f"callbacks.{name} is no callback of Lightning's but a {type(callback).__name__}")
+        made.append(callback)
+    return [callback for callback in made if callback is not None]

@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from src import environment, gpus, processes
@@ -27,7 +28,7 @@ from src.errors import UserError
 from src.run_folder import FolderTaken, RunFolder
 from src.training import loggers as logging_backends
 from src.training.adversarial import AdversarialModule
-from src.training.build import build_loggers, build_module, build_trainer, load_data
+from src.training.build import build_callbacks, build_loggers, build_module, load_data
 from src.training.callbacks.checkpoints import Checkpoints
 from src.training.callbacks.interruption import Interruption
 from src.training.callbacks.progress import ProgressReport
@@ -37,6 +38,7 @@ from src.training.checkpoint_io import find_damage
 from src.training.divergence import DivergenceMonitor
 from src.training.dry_run import PhaseEstimate, as_table, estimate
 from src.training.scoring import check_names, objective_of
+from src.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 
@@ -92,13 +94,13 @@ def fit(
     callbacks = [
         recorder,
         ProgressReport(cfg.images, cfg.every.log * 5, recorder, cfg.progress),
-        *(make(folder=folder.samples, split=split) for make in instantiate(cfg.callbacks).values()),
+        *build_callbacks(cfg.callbacks, folder, split),
         *([Scores(folder, scorer, cfg.every.score, best, cfg.scores.lower)] if scorer else []),
         interruption,
         # The last one: what is saved has been shown.
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep, folder.saved),
     ]
-    trainer = build_trainer(cfg.trainer, callbacks)
+    trainer = build_trainer(cfg.trainer, callbacks, folder.path)
     stream.place(trainer.strategy.root_device, cfg.trainer.data_memory, module.steps_at_once)
     module.graph = cfg.trainer.graph
 
@@ -115,13 +117,16 @@ def fit(
         log.info(f"{'resuming' if resume_from else 'training'} {cfg.model.name} on {cfg.data.name} in {folder.name}")
         log.info(f"{cfg.data.name}: {count_splits(data.splits)}")
         trainer.fit(module, stream, ckpt_path=resume_from, weights_only=True)
+    except MisconfigurationException as problem:  # of a callback or a logger that does not fit the others
+        raise UserError(str(problem)) from problem
     finally:
         logging_backends.finish(run_loggers)
 
     images = module.clock.images
-    if interruption.requested and images < cfg.images:
-        folder.write_status("interrupted", "stopped by the user", images)
-        log.info(f"stopped after {images:,} images, all saved; the same command goes on from there")
+    if images < cfg.images:
+        by = "the user" if interruption.requested else "a callback, or trainer.max_time"
+        folder.write_status("interrupted", f"stopped by {by}", images)
+        log.info(f"stopped by {by} after {images:,} images, all saved; the same command goes on from there")
         raise Interrupted
     module.to(trainer.strategy.root_device)  # the trainer leaves it on the CPU, where scoring would take far longer
     final = {**recorder.latest, **(scorer.final(module, folder.path) if scorer and folder.writable else {})}

@@ -94,10 +94,12 @@ class ClockedModule(LightningModule, ABC):
         def step(batch: Batch) -> None:
             self.meter.add(self.step(batch, state, growth, optimizers))
 
-        if self._graphs is not None:
-            self._graphs.run(self.kind(state), step, batch)
-        else:
+        if self._graphs is None:
             step(batch)
+        elif self._graphs.run(self.kind(state), step, batch):
+            for optimizer in optimizers:  # Lightning counts its steps, which callbacks go by
+                optimizer._on_before_step()
+                optimizer._on_after_step()
         self.meter.steps += 1
         self.clock.advance(state.batch_size)
 

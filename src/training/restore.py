@@ -12,11 +12,13 @@ from typing import Any
 
 from hydra.errors import HydraException
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from src.data.base import ImageData
 from src.data.provenance import TrainingRecord
 from src.errors import UserError, one_line
 from src.run_folder import RunFolder
+from src.schema import CONF
 from src.training.adversarial import AdversarialModule
 from src.training.checkpoint_io import apply_weights, find_checkpoint, read_checkpoint, weights_digest
 from src.training.supervised import SupervisedModule
@@ -24,8 +26,9 @@ from src.training.supervised import SupervisedModule
 log = logging.getLogger(__name__)
 
 # What a config.yaml may name: classes of these packages, and functions only where all of them just make something.
+# Of others those that conf/trusted.yaml names, which is the user's own: never what a run folder says of itself.
 CLASSES = ("src.data.", "src.downstream.", "src.networks.", "src.training.")
-FUNCTIONS = ("src.networks.", "src.training.optim.")
+FUNCTIONS = ("src.networks.",)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def load_run(path: Path) -> TrainedRun:
     model = _section(settings, folder, "model")
     if "initial" in model:
         model = {**model, "initial": None}  # the checkpoint holds what became of it
-    module = _build(model, folder, optimizer=_build(_section(settings, folder, "optim"), folder), seed=settings["seed"])
+    module = _build(model, folder, optimizer=_not_trained_further, seed=settings["seed"])
     if not isinstance(module, AdversarialModule | SupervisedModule):
         raise UserError(f"{folder / 'config.yaml'}: model is a {type(module).__name__}, which src.train cannot train")
     stored = read_checkpoint(checkpoint)
@@ -136,15 +139,28 @@ def _check(node: Any, folder: Path) -> None:
 def _locate(target: Any, folder: Path) -> Any:
     """The class or function named ``target``; it is defined where its name says, so no import leads elsewhere."""
     module, _, name = str(target).rpartition(".")
-    if f"{module}.".startswith(CLASSES):
+    trusted = tuple(f"{package}." for package in trusted_packages())
+    if f"{module}.".startswith((*CLASSES, *trusted)):
         try:
             found = vars(import_module(module)).get(name)
         except ImportError:
             found = None
-        known = inspect.isclass(found) or (inspect.isfunction(found) and f"{module}.".startswith(FUNCTIONS))
-        if known and getattr(found, "__module__", None) == module:
+        makes = f"{module}.".startswith((*FUNCTIONS, *trusted))
+        known = inspect.isclass(found) or (inspect.isfunction(found) and makes)
+        defined = getattr(found, "__module__", None)
+        if known and (defined == module or f"{defined}.".startswith(trusted)):
             return found
     raise UserError(
         f"{folder / 'config.yaml'} names {target}, which is no data set, network or loss of this repository: "
-        "only those are run from a run folder"
+        "only those are run from a run folder. If you trust its package, name that in conf/trusted.yaml"
     )
+
+
+def trusted_packages() -> list[str]:
+    """Those that the user's ``conf/trusted.yaml`` names."""
+    return list(OmegaConf.select(OmegaConf.load(CONF / "trusted.yaml"), "packages") or [])
+
+
+def _not_trained_further(parameters: Any) -> Any:
+    """In the place of a restored run's optimizer, which nothing here needs."""
+    raise UserError("a run that was brought back from its folder cannot be trained further: repeat its command")

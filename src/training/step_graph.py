@@ -55,21 +55,22 @@ class StepGraphs:
         self.failed = False  # a step could not be captured: all are made as usual from then on
         self._forget()
 
-    def run(self, kind: Kind, step: Callable[[Batch], None], batch: Batch) -> None:
+    def run(self, kind: Kind, step: Callable[[Batch], None], batch: Batch) -> bool:
+        """Make a step; returns whether it was replayed, so that nothing of ``step`` ran in Python."""
         if kind.phase != self.phase:
             self._forget(kind.phase)
-        if self.failed:
-            step(batch)
-        elif kind in self.captured:
+        if kind in self.captured:
             self.captured[kind].replay(batch)
-        elif self.made.get(kind, 0) < WARM_UP:
+            return True
+        if not self.failed and self.made.get(kind, 0) < WARM_UP:
             self.made[kind] = self.made.get(kind, 0) + 1
             self._warm_up(step, batch)
-        elif captured := self._capture(step, batch):
+        elif not self.failed and (captured := self._capture(step, batch)):
             self.captured[kind] = captured
-            captured.replay(batch)
+            captured.replay(batch)  # its Python part ran while it was captured
         else:
             step(batch)
+        return False
 
     def _forget(self, phase: Hashable = None) -> None:
         """Free the graphs of the phase before, and the memory that only they use."""

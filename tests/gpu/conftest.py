@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 
 from src.data.stream import BatchStream
 from src.training import step_graph
-from src.training.build import build_module, build_trainer, load_data
+from src.training.build import build_module, load_data
 from src.training.module import ClockedModule
+from src.training.trainer import build_trainer
 
 SMALL = ("phantoms=64", "data.sizes.val=8", "data.sizes.test=8", "trainer.accelerator=gpu", "batch_size=8")
 MODELS = {

@@ -7,9 +7,9 @@ import numpy as np
 from pytorch_lightning import Callback, Trainer
 
 from src.data.store import Split, Store
-from src.training.build import build_trainer
 from src.training.dry_run import PhaseEstimate, estimate
 from src.training.penalties import R1
+from src.training.trainer import build_trainer
 from tests.training.test_adversarial import make_module
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from src.clock import Stream, random_generator
 from src.errors import UserError
-from src.training.restore import load_data, load_generator, load_run
+from src.training import restore
+from src.training.restore import load_data, load_generator, load_run, trusted_packages
 from tests.conftest import SMALL
 
 RUN = Path("outputs/a")
@@ -94,7 +95,7 @@ def test_a_network_that_classifies_is_restored_but_makes_no_images(run_train):
 
 CODE = {
     "a foreign function": lambda s: s["model"].update(ema={"_target_": "os.system", "command": "touch hacked"}),
-    "one in a list": lambda s: s["optim"].update(extra=[{"_target_": "os.system", "command": "touch hacked"}]),
+    "one in a list": lambda s: s["model"].update(extra=[{"_target_": "os.system", "command": "touch hacked"}]),
     "one behind an import": lambda s: s["model"].update(
         ema={"_target_": "src.training.loggers.os.system", "command": "touch hacked"}
     ),
@@ -135,3 +136,27 @@ def test_the_data_of_a_run_on_a_folder_are_read_again(tiny):
         Image.new("L", (20, 20), i).save(f"data/{i}.png")
     run = load_generator(tiny("data=folder", "data.root=data", "batch_size=4"))
     assert len(load_data(run).split("train")) == 14
+
+
+NETWORK = """
+import torch
+from src.networks.dcgan import Generator
+class Mine(Generator):
+    pass
+"""
+
+
+def test_a_network_and_an_optimizer_of_the_users_own_come_back_where_their_package_is_trusted(tiny, monkeypatch):
+    Path("mine").mkdir()
+    Path("mine/networks.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(Path.cwd())
+    own = ("optim._target_=torch.optim.RMSprop", "~optim.beta1", "~optim.beta2")
+    path = tiny("model.generator._target_=mine.networks.Mine", *own)
+    with pytest.raises(UserError, match=r"mine\.networks\.Mine.* name that in conf/trusted\.yaml"):
+        load_generator(path)
+    monkeypatch.setattr(restore, "trusted_packages", lambda: ["mine"])
+    assert type(load_generator(path).module.generator).__name__ == "Mine"
+
+
+def test_no_package_is_trusted_unless_the_user_says_so():
+    assert trusted_packages() == []

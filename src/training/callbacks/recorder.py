@@ -45,6 +45,7 @@ class Recorder(Callback):
         row["images_per_s"] = (images - self._since[1]) / (now - self._since[0])
         row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])  # on a GPU a tensor
         self._since, self.latest = (now, images), row
+        module.log_dict(row, logger=False, batch_size=1)  # for callbacks that watch a number; loggers follow below
         if trainer.is_global_zero:
             settle = now - self._settled >= SETTLED
             self.folder.metrics.append(images, row, sync=settle)
