@@ -68,6 +68,14 @@ def check(
     return cfg
 
 
+def compose(config_name: str, asked: Sequence[str]) -> DictConfig:
+    """As ``check``, of values that nobody looks at."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = _parse(asked)
+        _check_groups(overrides)
+        return _compose(config_name, [_choices(override)[0] for override in overrides])
+
+
 def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = False) -> list[str]:
     """The overrides, with quotes around the values of ``keys``: paths of run folders hold ``=`` and ``,``.
 
