@@ -253,9 +253,17 @@ def _prepare_arguments(config_name: str, paths: Sequence[str]) -> Path | None:
     place(cfg.paths.outputs, run_name(cfg.name, ()))
     if not (args.multirun or cfg.hydra.mode == RunMode.MULTIRUN):
         return None
+    if _is_one_by_one(cfg):  # else Hydra composes all configurations before the first job
+        sys.argv.append("hydra.sweeper.max_batch_size=1")
     if any(o.startswith("hydra.sweep.dir=") for o in args.overrides):
         return Path(cfg.hydra.sweep.dir)
     folder = place(cfg.paths.outputs, run_name(cfg.name, [o for o in args.overrides if not o.startswith("hydra.")]))
     # Every job composes its own configuration, so the sweep's folder has to be said once for all of them.
     sys.argv.append(f"hydra.sweep.dir='{folder}'")
     return folder
+
+
+def _is_one_by_one(cfg: DictConfig) -> bool:
+    """Whether the jobs of a sweep follow each other in this process, however many of them are launched at once."""
+    choices = cfg.hydra.runtime.choices
+    return choices["hydra/sweeper"] == choices["hydra/launcher"] == "basic" and cfg.hydra.sweeper.max_batch_size is None
