@@ -29,6 +29,7 @@ def evaluate(cfg: DictConfig) -> Path:
 
     from src import environment
     from src.data.base import ImageData
+    from src.data.fingerprint import check_same_images
     from src.scoring.contest import check_against, hold, sizes
     from src.scoring.judge import Judge
     from src.scoring.picture import save_picture
@@ -45,6 +46,8 @@ def evaluate(cfg: DictConfig) -> Path:
         raise UserError(f"data is missing: say what the images of {cfg.run} are set against, e.g. data=cifar10")
     data: ImageData = instantiate(cfg.data) if cfg.get("data") else load_data(subject.run)  # type: ignore[arg-type]
     data.prepare()
+    if subject.run is not None and not cfg.get("data"):
+        check_same_images(subject.run.folder, data)
     rules = Rules(cfg.kid_subset, cfg.allow_small)
     judge = Judge(data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache)
     if left_out := judge.check(cfg.n):
