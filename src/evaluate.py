@@ -41,7 +41,12 @@ def evaluate(cfg: DictConfig) -> Path:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     subject = open_subject(Path(cfg.run))
-    others = [read_rows(Path(path)) for path in ([cfg.against] if isinstance(cfg.against, str) else cfg.against)]
+    others = []
+    for path in [cfg.against] if isinstance(cfg.against, str) else cfg.against:
+        try:
+            others.append(read_rows(Path(path)))
+        except UserError as problem:
+            raise UserError(f"against={path}: {problem}") from problem
     if cfg.get("data") is None and subject.run is None:
         raise UserError(f"data is missing: say what the images of {cfg.run} are set against, e.g. data=cifar10")
     data: ImageData = instantiate(cfg.data) if cfg.get("data") else load_data(subject.run)  # type: ignore[arg-type]

@@ -249,7 +249,7 @@ def _check_groups(overrides: Iterable[Override]) -> None:
         several = override.key_or_group in SEVERAL
         for choice, value in [(override.input_line, None)] if override.is_delete() else _values(override):
             names = value if several and isinstance(value, list) else [value]
-            if not all(isinstance(name, str) and str(name) for name in names):
+            if not all(isinstance(name, str) and name and "${" not in name for name in names):
                 options = ", ".join(sorted(path.stem for path in (CONF / override.key_or_group).glob("*.yaml")))
                 raise UserError(f"{choice}: {f'choose one of {options}' if options else 'give a name'}")
 
