@@ -41,7 +41,7 @@ def kill_until_finished(place: Path, seconds: float, draw: random.Random, most: 
     while True:
         process = start(place)
         try:
-            process.wait(draw.uniform(0.3, 1.0) * seconds if kills < most else None)
+            process.wait(draw.uniform(0.05, 1.0) * seconds if kills < most else None)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

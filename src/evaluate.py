@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from src import overrides, resolvers  # noqa: F401  the configurations of data sets compute
 from src.atomic import make_writable, write_atomically
 from src.cli import run_command
-from src.errors import UserError
+from src.errors import UserError, one_line
 from src.run_folder import place
 
 CONFIG = "evaluate"
@@ -67,7 +67,10 @@ def evaluate(cfg: DictConfig) -> Path:
     check_against(judge, subject, cfg.n, others)
     named = place(cfg.paths.outputs, "evaluate").parent
     out = Path(cfg.out) if cfg.out else subject.out(named, cfg.hydra.overrides.task)
-    make_writable(out)
+    try:
+        make_writable(out)
+    except OSError as problem:
+        raise UserError(f"{out} cannot be written ({one_line(problem)}): out=<folder> names another place") from problem
     try:
         rows, samples = hold(judge, subject, cfg.n, cfg.intervals)
     except BaseException:

@@ -23,6 +23,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError, one_line
 from src.schema import CONF, Schema, check_setting, check_settings, check_what_follows, compose_schema
@@ -61,6 +62,7 @@ def check(
         _check_deletions(overrides, _schema(config_name, first.values()))
         cfg = _compose(config_name, first.values(), shown)
         _check_additions(overrides, cfg, _schema(config_name, first.values()), shown)
+        _check_asked(overrides, cfg, _schema(config_name, first.values()), shown)
         check_settings(cfg, _schema(config_name, first.values()), shown)
         for override in overrides:
             if _changes_one_setting(override):
@@ -94,7 +96,9 @@ def _check_choices(cfg: DictConfig, override: Override, schema: Schema, shown: C
     key, other = override.key_or_group, copy.deepcopy(cfg)
     for _, value in itertools.islice(_values(override), 1, None):
         OmegaConf.update(other, key, value)
-        if not (isinstance(value, str) and "${" in value):
+        if isinstance(value, str) and "${" in value:
+            _check_reference(other, key, shown)
+        else:
             check_setting(key, value, schema, shown)
         check_what_follows(other, schema, shown)
 
@@ -287,6 +291,28 @@ def _check_additions(
         if not (known or is_component or any(by_name) or key.partition(".")[0] in OPEN):
             keys = [*schema.entries, *schema.sections]
             raise UserError(f"{override.input_line}: {shown(key)} is not a setting; {_nearest(key, keys, shown)}")
+
+
+def _check_asked(overrides: Sequence[Override], cfg: DictConfig, schema: Schema, shown: Callable[[str], str]) -> None:
+    """Raise where what follows from other settings is set, or one is set to what cannot be computed.
+
+    Before any setting that follows from it is looked at, of which the error would be.
+    """
+    for override in overrides:
+        key = override.key_or_group
+        entry = schema.entries.get(key)
+        if entry is None or override.is_delete():
+            continue
+        if entry.type is None:
+            check_setting(key, override.value(), schema, shown)
+        _check_reference(cfg, key, shown)
+
+
+def _check_reference(cfg: DictConfig, key: str, shown: Callable[[str], str]) -> None:
+    try:
+        OmegaConf.select(cfg, key)
+    except OmegaConfBaseException as problem:
+        raise UserError(f"{shown(key)}: {one_line(problem)}") from problem
 
 
 def _replaces(config_name: str, overrides: Iterable[str], override: Override, entry: Entry) -> bool:

@@ -92,22 +92,16 @@ def check_settings(cfg: DictConfig, schema: Schema, shown: Callable[[str], str] 
 
 
 def check_what_follows(cfg: DictConfig, schema: Schema, shown: Callable[[str], str] = lambda key: key) -> None:
-    """As ``check_settings``, of the settings that follow from others; what repeats another before what is computed."""
-    nodes = [node for node in _nodes(cfg, schema) if OmegaConf.is_interpolation(*node[1:])]
-    for key, parent, name in sorted(nodes, key=_is_computed):
+    """As ``check_settings``, of the settings that follow from others."""
+    for key, parent, name in _nodes(cfg, schema):
         entry = schema.entries.get(key)
         # What is computed may wait for the data, whose channels and classes are not known yet.
-        if entry and entry.type is not None:
+        if OmegaConf.is_interpolation(parent, name) and entry and entry.type is not None:
             try:
                 value = _plain(parent, name)
             except OmegaConfBaseException as problem:
                 raise UserError(f"{shown(key)}: {one_line(problem)}") from problem
             check_setting(key, value, schema, shown)
-
-
-def _is_computed(node: tuple[str, DictConfig, Any]) -> bool:
-    _, parent, name = node
-    return not REFERENCE.fullmatch(str(parent._get_node(name)._value()))  # type: ignore[union-attr]
 
 
 def _nodes(cfg: DictConfig, schema: Schema, prefix: str = "") -> Iterator[tuple[str, DictConfig, Any]]:

@@ -41,7 +41,7 @@ from src.downstream.record import record
 from src.downstream.results import to_json
 from src.downstream.workload import as_table, workload
 from src.reporting.study import write_study
-from src.run_folder import RunFolder, place
+from src.run_folder import RunFolder, digest, place
 from src.training.build import build_loggers
 from src.training.job import check_same_data, train
 from src.training.loggers import finish
@@ -186,9 +186,7 @@ def _answer(runs: StudyRuns, settings: StudySettings, cache: str, identity: str)
     cautions = [*cautions_of(runs.data), *cautions_of_exports(left_out)]
     answer = analyse(results, scores, models, everything, cautions)
     command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
-    page = write_study(
-        study_page(answer, runs, left_out, compared, settings.per_fraction, cache, command), runs.folder
-    )
+    page = write_study(study_page(answer, runs, left_out, compared, settings.per_fraction, cache, command), runs.folder)
     warnings = list(warnings_of(settings.per_fraction, runs.scored))
     stated = {**asdict(answer), "warnings": warnings, **facts_of(left_out, compared), "identity": identity}
     write_atomically(runs.folder / ANSWER, json.dumps(stated, indent=1))  # the last: with it the study is finished
