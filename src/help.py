@@ -27,11 +27,10 @@ def describe(config_name: str, asked: Sequence[str]) -> str:
     """
     cfg = overrides.compose(config_name, asked)
     settings = {key: cfg._get_node(key) for key in cfg if key != "hydra"}
-    groups = [
-        f"{folder.name}: {', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}"
-        for folder in sorted(overrides.CONF.iterdir())
-        if folder.is_dir()
-    ]
+    choices: dict[str, list[str]] = {}
+    for path in sorted(overrides.CONF.rglob("*/*.yaml")):
+        choices.setdefault(path.parent.relative_to(overrides.CONF).as_posix(), []).append(path.stem)
+    groups = [f"{group}: {', '.join(names)}" for group, names in choices.items()]
     return "\n".join(
         [
             f"python -m src.{config_name} [-m] [key=value …]   -m: every combination of key=a,b",

@@ -301,9 +301,9 @@ def _check_asked(overrides: Sequence[Override], cfg: DictConfig, schema: Schema,
     for override in overrides:
         key = override.key_or_group
         entry = schema.entries.get(key)
-        if entry is None or override.is_delete():
+        if override.is_delete() or not (entry or key in schema.sections):
             continue
-        if entry.type is None:
+        if entry and entry.type is None:
             check_setting(key, override.value(), schema, shown)
         _check_reference(cfg, key, shown)
 

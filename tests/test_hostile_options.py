@@ -80,7 +80,9 @@ def keys_of(entry: str, base: tuple[str, ...]) -> list[str]:
         cfg = hydra.compose(entry, own, return_hydra_config=True)
         schema = compose_schema(entry, [o for o in own if (CONF / o.partition("=")[0]).is_dir()])
     GlobalHydra.instance().clear()
-    groups = [path.name for path in CONF.iterdir() if path.is_dir()] if entry == "train" else []
+    groups = (
+        [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"] if entry == "train" else []
+    )
     return [*leaves(cfg, schema), *schema.sections, *groups]
 
 
