@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src import failures as notes
 from src import overrides, processes
 from src.errors import Stopped, UserError, of_the_system, one_line
+from src.help import describe, show
 from src.resolvers import run_name
 from src.run_folder import LOG, FolderTaken, RunFolder, place
 
@@ -51,6 +52,9 @@ def launch(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of being printed there
     failures: dict[str, str] = {}
     try:
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            show(describe(config_name, [argument for argument in sys.argv[1:] if not argument.startswith("-")]))
+            return
         sweep_folder = _prepare_arguments(config_name, paths)
 
         def job(cfg: DictConfig) -> float | None:
@@ -94,7 +98,7 @@ def run_command(
     """
     asked = list(sys.argv[1:] if arguments is None else arguments)
     if {"-h", "--help"} & set(asked):
-        print((overrides.CONF / f"{config_name}.yaml").read_text(), end="")
+        show((overrides.CONF / f"{config_name}.yaml").read_text())
         return 0
     try:
         task(asked)
@@ -243,15 +247,23 @@ def _prepare_arguments(config_name: str, paths: Sequence[str]) -> Path | None:
     # Argument parsing stops at a flag between overrides, so -m may stand anywhere only if it is moved to the front.
     sys.argv[1:] = sorted(quoted, key=lambda argument: argument not in ("-m", "--multirun"))
     args = get_args_parser().parse_args()
-    if args.help or args.hydra_help or args.info or args.cfg or args.config_dir or args.config_path:
+    if args.hydra_help or args.info or args.cfg or args.config_dir or args.config_path:
         return None
     cfg = overrides.check(config_name, args.overrides, args.multirun)
     place(cfg.paths.outputs, run_name(cfg.name, ()))
     if not (args.multirun or cfg.hydra.mode == RunMode.MULTIRUN):
         return None
+    if _is_one_by_one(cfg):  # else Hydra composes all configurations before the first job
+        sys.argv.append("hydra.sweeper.max_batch_size=1")
     if any(o.startswith("hydra.sweep.dir=") for o in args.overrides):
         return Path(cfg.hydra.sweep.dir)
     folder = place(cfg.paths.outputs, run_name(cfg.name, [o for o in args.overrides if not o.startswith("hydra.")]))
     # Every job composes its own configuration, so the sweep's folder has to be said once for all of them.
     sys.argv.append(f"hydra.sweep.dir='{folder}'")
     return folder
+
+
+def _is_one_by_one(cfg: DictConfig) -> bool:
+    """Whether the jobs of a sweep follow each other in this process, however many of them are launched at once."""
+    choices = cfg.hydra.runtime.choices
+    return choices["hydra/sweeper"] == choices["hydra/launcher"] == "basic" and cfg.hydra.sweeper.max_batch_size is None

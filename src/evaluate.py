@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from src import overrides, resolvers  # noqa: F401  the configurations of data sets compute
 from src.atomic import make_writable, write_atomically
 from src.cli import run_command
-from src.errors import UserError
+from src.errors import UserError, one_line
 from src.run_folder import place
 
 CONFIG = "evaluate"
@@ -29,6 +29,7 @@ def evaluate(cfg: DictConfig) -> Path:
 
     from src import environment
     from src.data.base import ImageData
+    from src.data.fingerprint import check_same_images
     from src.scoring.contest import check_against, hold, sizes
     from src.scoring.judge import Judge
     from src.scoring.picture import save_picture
@@ -40,11 +41,18 @@ def evaluate(cfg: DictConfig) -> Path:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     subject = open_subject(Path(cfg.run))
-    others = [read_rows(Path(path)) for path in ([cfg.against] if isinstance(cfg.against, str) else cfg.against)]
+    others = []
+    for path in [cfg.against] if isinstance(cfg.against, str) else cfg.against:
+        try:
+            others.append(read_rows(Path(path)))
+        except UserError as problem:
+            raise UserError(f"against={path}: {problem}") from problem
     if cfg.get("data") is None and subject.run is None:
         raise UserError(f"data is missing: say what the images of {cfg.run} are set against, e.g. data=cifar10")
     data: ImageData = instantiate(cfg.data) if cfg.get("data") else load_data(subject.run)  # type: ignore[arg-type]
     data.prepare()
+    if subject.run is not None and not cfg.get("data"):
+        check_same_images(subject.run.folder, data)
     rules = Rules(cfg.kid_subset, cfg.allow_small)
     judge = Judge(data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache)
     if left_out := judge.check(cfg.n):
@@ -59,7 +67,10 @@ def evaluate(cfg: DictConfig) -> Path:
     check_against(judge, subject, cfg.n, others)
     named = place(cfg.paths.outputs, "evaluate").parent
     out = Path(cfg.out) if cfg.out else subject.out(named, cfg.hydra.overrides.task)
-    make_writable(out)
+    try:
+        make_writable(out)
+    except OSError as problem:
+        raise UserError(f"{out} cannot be written ({one_line(problem)}): out=<folder> names another place") from problem
     try:
         rows, samples = hold(judge, subject, cfg.n, cfg.intervals)
     except BaseException:

@@ -8,10 +8,12 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from src.atomic import write_atomically
+
+if TYPE_CHECKING:
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +57,16 @@ class MetricsFile:
 
     def read(self) -> dict[str, np.ndarray]:
         """Columns by name."""
+        import numpy as np  # now: --help and a typo come by here
+
         header, rows = self._rows()
         columns = np.array(rows, dtype=float).reshape(len(rows), len(header)).T
         return dict(zip(header, columns, strict=True))
 
     def seconds(self) -> float:
         """Time spent on training, over all the sessions of the run."""
+        import numpy as np
+
         columns = self.read()
         return float((np.diff(columns["images"], prepend=0) / columns["images_per_s"]).sum())
 

@@ -5,7 +5,9 @@ So a typo costs nothing, leaves nothing behind, and is answered with the nearest
 
 from __future__ import annotations
 
+import copy
 import difflib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,12 +23,14 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError, one_line
-from src.schema import CONF, Schema, check_settings, compose_schema
+from src.schema import CONF, Schema, check_setting, check_settings, check_what_follows, compose_schema
 from src.value_types import Entry, Literal, MapOf
 
 MANY = 20  # names that an error still lists
+OPEN = ("callbacks", "logger", "trainer")  # sections that take settings which no file of conf/ has
 SEVERAL = ("logger",)  # groups of which several can be chosen, and none: what they hold has names
 
 
@@ -38,6 +42,9 @@ def check(
     shown: Callable[[str], str] = lambda key: key,
 ) -> DictConfig:
     """The configuration of the first job, Hydra's part included, every setting of which is what conf/ allows.
+
+    Of several values of one setting each is checked beside the first of all others; of an interval, which a sweeper
+    draws from, both ends are, and what lies between them is for the job that gets it.
 
     Args:
         can_sweep: whether ``-m`` would run every combination of several values.
@@ -54,8 +61,13 @@ def check(
         first = {o.get_key_element(): _choices(o)[0] for o in overrides}  # data and data@data.real are two
         _check_deletions(overrides, _schema(config_name, first.values()))
         cfg = _compose(config_name, first.values(), shown)
+        _check_additions(overrides, cfg, _schema(config_name, first.values()), shown)
+        _check_asked(overrides, cfg, _schema(config_name, first.values()), shown)
         check_settings(cfg, _schema(config_name, first.values()), shown)
         for override in overrides:
+            if _changes_one_setting(override):
+                _check_choices(cfg, override, _schema(config_name, first.values()), shown)
+                continue
             for choice in _choices(override)[1:]:
                 chosen = {**first, override.get_key_element(): choice}.values()
                 check_settings(_compose(config_name, chosen, shown), _schema(config_name, chosen), shown)
@@ -66,6 +78,37 @@ def check(
                 way_out = "add -m to run every combination" if can_sweep else "give one"
                 raise UserError(f"{override.input_line} names several values: {way_out}")
     return cfg
+
+
+def _changes_one_setting(override: Override) -> bool:
+    """Whether all that its choices change is a single setting, and what follows from it."""
+    key = override.key_or_group
+    return (
+        override.is_sweep_override()
+        and not (override.is_add() or override.is_force_add() or override.is_delete())
+        and not (_is_group(key) or "/" in key or key.startswith("hydra."))
+        and not any(isinstance(value, dict) for _, value in _values(override))
+    )
+
+
+def _check_choices(cfg: DictConfig, override: Override, schema: Schema, shown: Callable[[str], str]) -> None:
+    """Check all choices but the first, which is in ``cfg``, without composing anything anew."""
+    key, other = override.key_or_group, copy.deepcopy(cfg)
+    for _, value in itertools.islice(_values(override), 1, None):
+        OmegaConf.update(other, key, value)
+        if isinstance(value, str) and "${" in value:
+            _check_reference(other, key, shown)
+        else:
+            check_setting(key, value, schema, shown)
+        check_what_follows(other, schema, shown)
+
+
+def compose(config_name: str, asked: Sequence[str]) -> DictConfig:
+    """As ``check``, of values that nobody looks at."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = _parse(asked)
+        _check_groups(overrides)
+        return _compose(config_name, [_choices(override)[0] for override in overrides])
 
 
 def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = False) -> list[str]:
@@ -210,7 +253,7 @@ def _check_groups(overrides: Iterable[Override]) -> None:
         several = override.key_or_group in SEVERAL
         for choice, value in [(override.input_line, None)] if override.is_delete() else _values(override):
             names = value if several and isinstance(value, list) else [value]
-            if not all(isinstance(name, str) and str(name) for name in names):
+            if not all(isinstance(name, str) and name and "${" not in name for name in names):
                 options = ", ".join(sorted(path.stem for path in (CONF / override.key_or_group).glob("*.yaml")))
                 raise UserError(f"{choice}: {f'choose one of {options}' if options else 'give a name'}")
 
@@ -229,6 +272,47 @@ def _check_deletions(overrides: Sequence[Override], schema: Schema) -> None:
         )
         if not by_name and not {key, f"{parent}._target_"} & replaced:
             raise UserError(f"~{key}: {parent or 'a training'} needs it; give it another value instead")
+
+
+def _check_additions(
+    overrides: Sequence[Override], cfg: DictConfig, schema: Schema, shown: Callable[[str], str]
+) -> None:
+    """Raise where ``+key=value`` adds what nothing reads; components take further settings, and named values others."""
+    for override in overrides:
+        key = override.key_or_group
+        if not (override.is_add() or override.is_force_add()) or _is_group(key) or re.match("hydra[./]", key):
+            continue
+        above = list(itertools.accumulate(key.split(".")[:-1], "{}.{}".format))
+        by_name = (
+            isinstance(part, MapOf) for place in above for part in getattr(schema.entries.get(place), "parts", list)()
+        )
+        is_component = any("_target_" in (OmegaConf.select(cfg, place) or ()) for place in above)
+        known = key in schema.entries or key in schema.sections
+        if not (known or is_component or any(by_name) or key.partition(".")[0] in OPEN):
+            keys = [*schema.entries, *schema.sections]
+            raise UserError(f"{override.input_line}: {shown(key)} is not a setting; {_nearest(key, keys, shown)}")
+
+
+def _check_asked(overrides: Sequence[Override], cfg: DictConfig, schema: Schema, shown: Callable[[str], str]) -> None:
+    """Raise where what follows from other settings is set, or one is set to what cannot be computed.
+
+    Before any setting that follows from it is looked at, of which the error would be.
+    """
+    for override in overrides:
+        key = override.key_or_group
+        entry = schema.entries.get(key)
+        if override.is_delete() or not (entry or key in schema.sections):
+            continue
+        if entry and entry.type is None:
+            check_setting(key, override.value(), schema, shown)
+        _check_reference(cfg, key, shown)
+
+
+def _check_reference(cfg: DictConfig, key: str, shown: Callable[[str], str]) -> None:
+    try:
+        OmegaConf.select(cfg, key)
+    except OmegaConfBaseException as problem:
+        raise UserError(f"{shown(key)}: {one_line(problem)}") from problem
 
 
 def _replaces(config_name: str, overrides: Iterable[str], override: Override, entry: Entry) -> bool:

@@ -85,11 +85,15 @@ def check_settings(cfg: DictConfig, schema: Schema, shown: Callable[[str], str] 
     Raises:
         UserError: the first that is not what its entry allows. What was written is looked at before what follows.
     """
-    nodes = list(_nodes(cfg, schema))
-    for key, parent, name in nodes:
+    for key, parent, name in _nodes(cfg, schema):
         if not OmegaConf.is_interpolation(parent, name):
             check_setting(key, _plain(parent, name), schema, shown)
-    for key, parent, name in nodes:
+    check_what_follows(cfg, schema, shown)
+
+
+def check_what_follows(cfg: DictConfig, schema: Schema, shown: Callable[[str], str] = lambda key: key) -> None:
+    """As ``check_settings``, of the settings that follow from others."""
+    for key, parent, name in _nodes(cfg, schema):
         entry = schema.entries.get(key)
         # What is computed may wait for the data, whose channels and classes are not known yet.
         if OmegaConf.is_interpolation(parent, name) and entry and entry.type is not None:

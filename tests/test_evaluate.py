@@ -269,6 +269,31 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(runs, evaluate, asked,
     assert not Path("here").exists()
 
 
+def test_a_run_is_not_scored_against_data_that_have_changed_unless_they_are_named(runs, evaluate, tmp_path):
+    run = tmp_path / "gan"
+    shutil.copytree(runs / "gan", run, ignore=shutil.ignore_patterns("evaluation"))
+    record = json.loads((run / "data.json").read_text())
+    first, second, *_ = record["images"]
+    del record["images"][first]
+    record["images"][second][1] = "0123456789abcdef"
+    (run / "data.json").write_text(json.dumps(record))
+    outcome = evaluate(f"run={run}", "n=64", "intervals=false")
+    assert outcome.status == 2 and "was made from other data than are there now" in outcome.error
+    assert "(1 image added, 1 image changed)" in outcome.error and "data=folder" in outcome.error
+    assert not (run / "evaluation").exists()
+    outcome = evaluate(f"run={run}", "n=64", "intervals=false", "data=phantom", "data.sizes.val=40", *DATA)
+    assert outcome.status == 0, outcome.err
+
+
+def test_a_run_on_a_disk_that_can_only_be_read_is_scored_elsewhere(runs, evaluate, small_disk, tmp_path):
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    shutil.copytree(runs / "gan", small_disk / "gan", ignore=shutil.ignore_patterns("evaluation"))
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    outcome = evaluate(f"run={small_disk}/gan", "n=64", "intervals=false")
+    assert outcome.status == 2 and "can only be read" in outcome.error and "out=<folder>" in outcome.error
+    assert evaluate(f"run={small_disk}/gan", "n=64", "intervals=false", f"out={tmp_path}").status == 0
+
+
 def test_a_run_without_checkpoint_says_so(runs, evaluate, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "config.yaml").write_text((runs / "gan" / "config.yaml").read_text())

@@ -114,6 +114,10 @@ def test_no_hostile_value_of_any_setting_gets_past_its_entry_and_the_error_names
         ("train", "model.generator.channels=3", "model.generator.channels=3: it follows channels; set that"),
         ("train", "channels=3", "channels=3: it is computed, from the data's and with_masks"),
         ("train", "seed=${oops}", "seed: Interpolation key 'oops' not found"),
+        ("train", "images=${oops}", "error: images: Interpolation key 'oops' not found"),  # every.log follows from it
+        ("train", "training=${oops}", "error: training: Interpolation key 'oops' not found"),
+        ("train", "channels=${oops}", "channels=${oops}: it is computed"),
+        ("train", "optim=${oops}", "optim=${oops}: choose one of adam, adam_pggan, adamw, sgd"),
         ("train", "model.generator={width:0}", "model.generator.width=0 must be a number of at least 0.03125"),
         ("train", "training.ratio=nan", "training.ratio=nan must be a number of at least 0 or null"),
         ("generate", "n=4,5", "n=4,5 names several values: give one"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+import hydra
 import pytest
 
 from src.errors import UserError
@@ -87,6 +89,47 @@ def test_a_run_and_a_sweep_below_the_home_folder_make_no_folder_of_that_name_her
 )
 def test_a_value_is_of_the_kind_that_its_setting_takes(given, written):
     assert fit_values("train", ["-m", given]) == ["-m", written]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("seed=range(200)", None),
+        ("every.log=8,16,32", None),  # computed by default
+        ("seed=1,2,-1", "seed=-1 must be"),
+        ("batch_size=choice(8,16,0)", "batch_size=0 must be"),
+        ("optim.lr=1e-3,nan", "optim.lr=nan must be"),
+        ("every.log=8,${seed}", "every.log=0 must be"),
+        ("data.classes=[normal],[tumour]", r"data.classes=\[tumour\] must be"),
+        ("seed=1,${oops}", "seed: Interpolation key 'oops' not found"),
+    ],
+)
+def test_every_choice_of_a_sweep_is_checked_without_composing_for_it(monkeypatch, asked, said):
+    composed = []
+    compose = hydra.compose
+    monkeypatch.setattr(hydra, "compose", lambda *given, **options: composed.append(1) or compose(*given, **options))
+    with contextlib.nullcontext() if said is None else pytest.raises(UserError, match=said):
+        cfg = check("train", [asked], multirun=True)
+        assert cfg.seed == 0 and cfg.every.log == (8 if asked.startswith("every") else 150)  # of the first job
+    assert len(composed) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("+sead=1", r"\+sead=1: sead is not a setting; did you mean seed\?"),
+        ("++optimm.lr=1", r"\+\+optimm.lr=1: optimm.lr is not a setting; did you mean optim.lr\?"),
+        ("+every.logs=3", r"every.logs is not a setting; did you mean every.log\?"),
+        ("++seed=1", None),
+        ("+optim.amsgrad=true", None),  # of a component, which says itself what it takes
+        ("+data.sizes.extra=3", None),  # a further value by name
+        ("+logger.mine={_target_: a.b}", None),
+        ("+trainer.limit_val_batches=1", None),
+    ],
+)
+def test_nothing_is_added_that_no_one_reads(asked, said):
+    with contextlib.nullcontext() if said is None else pytest.raises(UserError, match=said):
+        check("train", [asked], multirun=False)
 
 
 DETECTOR = ["model=classifier", "data=real_or_generated", "data@data.real=phantom", "data.generated=x"]

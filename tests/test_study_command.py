@@ -137,6 +137,19 @@ def test_a_wrong_setting_is_one_line_before_anything_is_trained(study, arguments
     assert not list(Path(".").rglob("*.ckpt"))
 
 
+def test_a_finished_study_is_shown_where_nothing_can_be_written_and_another_is_one_line(study, unbroken, small_disk):
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    shutil.copytree(unbroken[1], small_disk / "tiny")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    verdict = json.loads((unbroken[1] / "study.json").read_text())["verdict"]
+    status, out, err = study(*TINY, "name=tiny", f"outputs={small_disk}")
+    assert status == 0, err[-2000:]
+    assert "finished already" in out and f"{verdict}\nreport: {small_disk}/tiny/study.html" in out
+    for other in ("seeds=2", "name=other", "force=true"):
+        status, _, err = study(*TINY, "name=tiny", f"outputs={small_disk}", other)
+        assert status == 2 and err.startswith("error: ") and "can only be read" in err and err.count("\n") == 1, err
+
+
 def test_a_study_over_changed_data_stops(study, unbroken, monkeypatch):
     """Of the same settings: here the drawing of the phantoms is what changed."""
     shutil.copytree(unbroken[1], "outputs/tiny")

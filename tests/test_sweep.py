@@ -16,7 +16,7 @@ from tests.conftest import ROOT, TINY, TRAIN, read_json
 def test_a_sweep_runs_every_combination_and_one_failure_stops_no_other(run_tiny):
     arguments = ("-m", "model=dcgan,dcgan_transposed", "batch_size=32,1000", "images=128", "name=sweep")
     outcome = run_tiny(*arguments)
-    assert outcome.status == 2
+    assert outcome.status == 2 and outcome.err.count("Launching 1 jobs") == 4  # the first waits for no other's settings
     jobs = {p.name: read_json(p / "status.json") for p in Path("outputs/sweep").iterdir() if p.is_dir()}
     assert len(jobs) == 4
     for name, status in jobs.items():

@@ -74,6 +74,7 @@ def test_no_argument_trains_dcgan_on_phantoms_and_leaves_a_full_run_folder(run_t
     seconds = sum(32 / float(row["images_per_s"]) for row in csv.DictReader((run / "metrics.csv").open()))
     assert summary["seconds"] == pytest.approx(seconds, abs=0.1)
     assert summary["images"] == 1024 and summary["final"]["loss_d"] > 0
+    assert 0 < summary["ssim"]["samples"] < 1 and 0 < summary["ssim"]["real"] < 1
     assert summary["environment"]["torch"] == torch.__version__
     grids = sorted((run / "samples").glob("[0-9]*.png"))
     assert grids[0].name == "000000000.png" and grids[-1].name == "000001024.png"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torchvision.datasets import CIFAR10
 from src.data.base import Description, ImageData
 from src.data.store import FORMAT, Split, Store
 from src.errors import UserError
+from src.locks import Lock
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -66,9 +67,10 @@ class CifarData(ImageData):
     def prepare(self) -> None:
         if self._store is not None:
             return
-        self.cache.mkdir(parents=True, exist_ok=True)
-        with open(self.cache / ".cifar-10.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one process downloads, verifies and decodes; those beside it wait
+        lock = Lock(self.cache / ".cifar-10.lock")
+        with suppress(OSError):  # of a cache that can only be read: what it lacks is refused where it is made
+            lock.acquire(wait=True)  # one process downloads, verifies and decodes; those beside it wait
+        try:
             if not self._folder.is_dir():
                 self._load(train=True)
             batches = sorted(self._folder.glob("*_batch*"))
@@ -76,6 +78,8 @@ class CifarData(ImageData):
             facts = (FORMAT, self._description.classes, stamps, self.verify)
             key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
             self._store = Store.open_or_build(self.cache / f"{self.name}-{key}", self._build)
+        finally:
+            lock.release()
 
     @property
     def _folder(self) -> Path:

@@ -89,6 +89,16 @@ class DataRecord:
         write_atomically(folder / FILE, json.dumps({"images": self.images, "training": self.training}))
 
 
+def check_same_images(run: Path, data: ImageData) -> None:
+    """Raise UserError where ``data``, of which the settings of ``run`` tell, are not as they were in its training."""
+    before = DataRecord.read(run)
+    if before is not None and (what := DataRecord(before.images).difference(DataRecord.of(data))):
+        raise UserError(
+            f"{run} was made from other data than are there now ({what}): put them back, or name the data that it is "
+            "to be scored against, e.g. data=folder data.root=<folder>"
+        )
+
+
 def _digest(content: np.ndarray | bytes) -> str:
     return hashlib.blake2b(content if isinstance(content, bytes) else content.tobytes(), digest_size=8).hexdigest()
 

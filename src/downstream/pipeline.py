@@ -41,13 +41,17 @@ from src.downstream.record import record
 from src.downstream.results import to_json
 from src.downstream.workload import as_table, workload
 from src.reporting.study import write_study
-from src.run_folder import RunFolder, place
+from src.run_folder import RunFolder, digest, place
 from src.training.build import build_loggers
 from src.training.job import check_same_data, train
 from src.training.loggers import finish
 from src.training.restore import TrainedRun, load_generator
 
-ANSWER = "study.json"
+ANSWER, PAGE = "study.json", "study.html"
+DECISIVE = (  # settings of conf/study.yaml that decide what is found, beside the recipes of the trainings
+    "generators", "generator_per_fraction", "synthetic", "reject_masks", "regimes", "ratios", "fractions", "seeds",
+    "score_generators",
+)  # fmt: skip
 Generators = dict[tuple[str, float], TrainedRun]  # by name and share of the training cases
 
 
@@ -77,8 +81,13 @@ def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path 
         if cfg.force:
             holder.set_aside()
         check_same_data(holder, record)
-        record.write(holder.path)
         settings = settings.on(record.fingerprint)
+        try:
+            record.write(holder.path)
+        except OSError:  # a disk that is full or can only be read still has what was found
+            if page := show_finished(holder.path, identity_of(cfg, settings, given)):
+                return page
+            raise
         return _carry_out(cfg, settings, launcher, data, given, holder)
     finally:
         holder.leave()
@@ -119,9 +128,30 @@ def _carry_out(
     if cfg.score_generators:
         scored = score_generators(of_largest_share(generators), data, classifier, count, unet.paths.cache)
     runs = StudyRuns(folder, data, generators, synthetic, jobs, scored)
-    answer, page = _answer(runs, settings, unet.paths.cache)
+    answer, page = _answer(runs, settings, unet.paths.cache, identity_of(cfg, settings, given))
     _record(answer, page, holder, cfg, unet.logger)
     print(f"\n{answer.verdict}\nreport: {page}")
+    return page
+
+
+def identity_of(cfg: DictConfig, settings: StudySettings, given: Generators) -> str:
+    """A digest of all that decides what a study finds."""
+    recipes = {kind: recipe.digest for kind, recipe in settings.recipes.items()}
+    weights = [run.digest() for run in given.values()]
+    asked = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(DECISIVE)), resolve=True)
+    return digest({"asked": asked, "recipes": recipes, "given": weights})
+
+
+def show_finished(folder: Path, identity: str) -> Path | None:
+    """Say what the study in ``folder`` found and return its page; None where it is another one, or unfinished."""
+    page = folder / PAGE
+    try:
+        answer = json.loads((folder / ANSWER).read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(answer, dict) or answer.get("identity") != identity or not page.exists():
+        return None
+    print(f"finished already: {folder}, where nothing can be written\n\n{answer['verdict']}\nreport: {page}")
     return page
 
 
@@ -145,7 +175,7 @@ def _trainings(cfg: DictConfig, settings: StudySettings, data: ImageData) -> dic
     return {kind: compose(settings.recipes[kind]) for kind in kinds}
 
 
-def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study, Path]:
+def _answer(runs: StudyRuns, settings: StudySettings, cache: str, identity: str) -> tuple[Study, Path]:
     """What the runs say, and its page; both are also written to the study's folder."""
     results = collect(runs.jobs, runs.folder)
     write_atomically(runs.folder / "results.json", to_json(results))
@@ -155,12 +185,12 @@ def _answer(runs: StudyRuns, settings: StudySettings, cache: str) -> tuple[Study
     left_out, compared = left_out_of(runs.synthetic), compare_with_real(of_largest_share(runs.generators), runs.data)
     cautions = [*cautions_of(runs.data), *cautions_of_exports(left_out)]
     answer = analyse(results, scores, models, everything, cautions)
-    warnings = list(warnings_of(settings.per_fraction, runs.scored))
-    stated = {**asdict(answer), "warnings": warnings, **facts_of(left_out, compared)}
-    write_atomically(runs.folder / ANSWER, json.dumps(stated, indent=1))
     command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
-    page = study_page(answer, runs, left_out, compared, settings.per_fraction, cache, command)
-    return answer, write_study(page, runs.folder)
+    page = write_study(study_page(answer, runs, left_out, compared, settings.per_fraction, cache, command), runs.folder)
+    warnings = list(warnings_of(settings.per_fraction, runs.scored))
+    stated = {**asdict(answer), "warnings": warnings, **facts_of(left_out, compared), "identity": identity}
+    write_atomically(runs.folder / ANSWER, json.dumps(stated, indent=1))  # the last: with it the study is finished
+    return answer, page
 
 
 def _load_given(settings: StudySettings, data: ImageData) -> Generators:

@@ -25,6 +25,7 @@ from src.reporting.sheet import save_comparison
 from src.reporting.tables import count, final_values
 
 CELL = 150  # CSS pixels of a sample on a wide screen, at most
+CELLS = 120  # samples in a gallery, or one of each run where there are more runs than that
 LARGEST = 400  # pixels a side that a sample is embedded with, at most
 
 
@@ -60,7 +61,7 @@ def write_comparison(runs: Sequence[Run], folder: Path) -> Path:
 def _group(group: Group) -> dict[str, Any]:
     """What the template shows of the runs of one data set."""
     runs = group.runs
-    points = sample_points(runs)
+    points = sample_points(runs, most=min(5, max(1, CELLS // max(1, sum(bool(run.samples) for run in runs)))))
     real = next((picture for run in runs if (picture := try_crop(run.real))), None)
     rows = [
         (label, run.state, [embedded(try_crop(run.samples.get(point)), LARGEST) for point in points])

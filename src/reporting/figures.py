@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -105,17 +106,32 @@ def _draw_columns(axes: Axes, metrics: Mapping[str, np.ndarray], labels: Mapping
 
 
 def _draw_line(axes: Axes, metrics: Mapping[str, np.ndarray], column: str, **style: Any) -> None:
-    values = np.asarray(metrics[column], dtype=float)
-    values = np.where(np.isfinite(values), values, np.nan)
+    values = _finite(metrics, column)
     marker = "o" if np.isfinite(values).sum() == 1 else None
     axes.plot(metrics["images"], values, marker=marker, markersize=4, **style)
+
+
+def _finite(metrics: Mapping[str, np.ndarray], column: str) -> np.ndarray:
+    """The values of a column, NaN in the place of infinite ones."""
+    values = np.asarray(metrics[column], dtype=float)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def draw_panel(axes: Axes, panel: Panel, theme: Theme = LIGHT) -> None:
     """Draw a panel over real images shown, each run in its own style."""
     width = 1.5 if len(panel.lines) <= 6 else 0.9
+    by_style: dict[Style, list[np.ndarray]] = {}
     for metrics, style in panel.lines:
-        _draw_line(axes, metrics, panel.column, linewidth=width, **style.line)
+        values = _finite(metrics, panel.column)
+        if np.isfinite(values).sum() == 1:  # a point, which no line shows
+            _draw_line(axes, metrics, panel.column, linewidth=width, **style.line)
+        else:
+            by_style.setdefault(style, []).append(np.column_stack([metrics["images"], values]))
+    for style, lines in by_style.items():  # one collection of many lines, which matplotlib draws several times as fast
+        axes.add_collection(
+            LineCollection(lines, linewidths=width, colors=style.colour, linestyles=[style.line["linestyle"]])
+        )
+    axes.autoscale_view()
     _dress(axes, panel.title, theme)
     if panel.probabilities and panel.column in OUTPUTS:
         _fit_probabilities(axes)

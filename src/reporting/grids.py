@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -53,7 +53,7 @@ def crop_grid(path: Path, tiles: int) -> Image.Image:
         return picture.convert("RGB").crop((PADDING, PADDING, right, bottom))
 
 
-def grid_tiles(path: Path) -> np.ndarray:
+def grid_tiles(path: Path | IO[bytes]) -> np.ndarray:
     """The images of a sample grid, (N, H, W, 3) uint8. Raises as ``crop_grid``."""
     with Image.open(path) as picture:
         grid = layout(picture)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from src.training import losses
-
+LOSSES = "src.training.losses"  # not imported: a page needs no torch
+GIVE_PROBABILITIES = ("BinaryCrossEntropy",)  # of them
 NAMES = {
     "BinaryCrossEntropy": "binary cross-entropy",
     "Hinge": "hinge",
@@ -21,7 +21,7 @@ class Loss(NamedTuple):
 
     name: str
     penalties: tuple[str, ...]
-    gives_probabilities: bool  # whether D(x) is one, as far as src.training.losses knows the loss
+    gives_probabilities: bool  # whether D(x) is one, as far as it is one of src.training.losses
 
     @property
     def text(self) -> str:
@@ -35,10 +35,9 @@ def loss_of(model: Mapping[str, Any]) -> Loss | None:
     if target is None:
         return None
     module, _, kind = target.rpartition(".")
-    known = getattr(losses, kind, None) if module == losses.__name__ else None
     penalties = model.get("penalties")
     return Loss(
         NAMES.get(kind, kind),
         tuple(map(str, penalties)) if isinstance(penalties, Mapping) else (),
-        getattr(known, "gives_probabilities", False),
+        module == LOSSES and kind in GIVE_PROBABILITIES,
     )

@@ -286,7 +286,7 @@ def group_by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def sample_points(runs: Sequence[Run], most: int = 5) -> list[int]:
-    """At most ``most`` image counts at which the finished runs all have samples; the first and the last always."""
+    """At most ``most`` image counts at which the finished runs all have samples; the last always, then the first."""
     every = [set(run.samples) for run in runs if run.samples]
     if not every:
         return []
@@ -295,5 +295,5 @@ def sample_points(runs: Sequence[Run], most: int = 5) -> list[int]:
     points = sorted(shared | {min(union), max(union)} if len(shared) > 1 else union)
     if len(points) <= most:
         return points
-    targets = np.linspace(points[0], points[-1], most)
+    targets = np.linspace(points[-1], points[0], most)
     return sorted({min(points, key=lambda point: abs(point - target)) for target in targets})

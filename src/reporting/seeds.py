@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 
-from scipy import stats
+from scipy.special import stdtrit
 
 from src.reporting.group import Group
 
@@ -29,4 +30,5 @@ def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:
     within √2 times that margin as often.
     """
     mean = math.fsum(values) / len(values)
-    return mean, float(stats.sem(values) * stats.t.ppf((1 + LEVEL) / 2, len(values) - 1))
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return mean, error * float(stdtrit(len(values) - 1, (1 + LEVEL) / 2))

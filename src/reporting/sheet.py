@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import BboxImage
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox, TransformedBbox
 from PIL import Image
 
 from src.atomic import write_atomically
@@ -30,6 +32,7 @@ CELL, GAP, MARGIN, LABEL, WIDTH = 1.34, 0.1, 0.3, 1.3, 10.72
 TITLE, HEADING, LEGEND_ROW = 0.5, 0.3, 0.2
 PANEL_LEFT, PANEL_BETWEEN, PANEL_HEIGHT, PANEL_STEP = 0.4, 0.7, 1.6, 2.3
 CURVES_TOP, ABOVE_LEGEND, BELOW_LEGEND = 0.6, 0.6, 0.2
+ROWS = 24  # of samples, at most
 SOFT = "#70767f"
 
 
@@ -53,10 +56,10 @@ class _Sheet:
         if picture is None:
             self.text(left, top + 0.1, MISSING, color=SOFT)
             return
-        axes = self.axes(left, top, CELL, CELL)
-        axes.imshow(np.asarray(picture))
-        axes.set_anchor("NW")
-        axes.set_axis_off()
+        scale = CELL / max(picture.size)
+        width, height = (side * scale for side in picture.size)
+        place = Bbox.from_bounds(left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height)
+        self.figure.add_artist(BboxImage(TransformedBbox(place, self.figure.transFigure), data=np.asarray(picture)))
 
 
 def save_comparison(groups: Sequence[Group], path: Path) -> None:
@@ -77,8 +80,17 @@ def save_comparison(groups: Sequence[Group], path: Path) -> None:
 
 
 def _height(group: Group) -> float:
-    rows = sum(bool(run.samples) for run in group.runs)
+    rows = len(_rows(group))
     return (HEADING + rows * (CELL + GAP) if rows else 0) + _curves_height(group)
+
+
+def _rows(group: Group) -> list[int]:
+    """Places of the runs whose samples are drawn: all, or of very many one of each configuration, the first."""
+    places = [place for place, run in enumerate(group.runs) if run.samples]
+    if len(places) > ROWS:
+        firsts = {group.configurations[place]: place for place in reversed(places)}
+        places = sorted(firsts.values())[:ROWS]
+    return places
 
 
 def _curves_height(group: Group) -> float:
@@ -88,21 +100,23 @@ def _curves_height(group: Group) -> float:
 
 
 def _draw_samples(sheet: _Sheet, group: Group) -> None:
-    points = sample_points(group.runs)
+    points, rows = sample_points(group.runs), _rows(group)
     if not points:
         return
     lefts = [MARGIN + LABEL + column * (CELL + GAP) for column in range(len(points))]
+    if (count := sum(bool(run.samples) for run in group.runs)) > len(rows):
+        text = f"samples of {len(rows)} of {count} runs"
+        sheet.text(WIDTH - MARGIN, sheet.top + 0.1 - TITLE, text, color=SOFT, ha="right")
     sheet.text(MARGIN, sheet.top + HEADING / 2, "images shown", color=SOFT)
     for left, point in zip(lefts, points, strict=True):
         sheet.text(left, sheet.top + HEADING / 2, f"{point:,}", color=SOFT)
     _draw_real(sheet, lefts[-1] + CELL + 4 * GAP, group.runs)
     sheet.top += HEADING
-    for run, label in zip(group.runs, group.labels, strict=True):
-        if run.samples:
-            _draw_label(sheet, label if run.state == "done" else (*label, run.state))
-            for left, point in zip(lefts, points, strict=True):
-                sheet.picture(left, sheet.top, try_crop(run.samples.get(point)))
-            sheet.top += CELL + GAP
+    for run, label in ((group.runs[place], group.labels[place]) for place in rows):
+        _draw_label(sheet, label if run.state == "done" else (*label, run.state))
+        for left, point in zip(lefts, points, strict=True):
+            sheet.picture(left, sheet.top, try_crop(run.samples.get(point)))
+        sheet.top += CELL + GAP
 
 
 def _draw_real(sheet: _Sheet, left: float, runs: Sequence[Run]) -> None:

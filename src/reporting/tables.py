@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-
 from src.errors import UserError
-from src.metrics.diversity import WINDOW, mean_pairwise_ssim
-from src.reporting.grids import grid_tiles
 from src.reporting.group import Group
 from src.reporting.labels import folder_names, short_names
-from src.reporting.runs import MISSING, Run, format_lr
+from src.reporting.runs import MISSING, Run, format_lr, is_number
 from src.reporting.seeds import group_by_seed, mean_and_margin
+from src.reporting.similarity import REAL, SAMPLES, grid_similarity
 from src.scoring.passport import check_same_passports
-from src.scoring.report import TITLES, read_rows
+from src.scoring.report import read_rows
+from src.scoring.titles import TITLES
 
 VALUES = {"loss": "training loss", "loss_d": "loss D", "loss_g": "loss G", "d_real": "D(x)", "d_fake": "D(G(z))"}
 NO_SCORES = {"images", "images_per_s", "lr", *VALUES}  # numbers of a run that have their own column, or none
@@ -80,8 +76,8 @@ def _columns(runs: Sequence[Run], without_scores: bool, without_spread: bool) ->
         Column("images shown", lambda run: run.images, count, averaged=False),
         *(final(key, title, fixed) for key, title in VALUES.items()),
         *([] if without_spread else spread),
-        Column("SSIM between samples", lambda run: similarity(last_sample(run)), fixed),
-        Column("between real", lambda run: similarity(run.real), fixed),
+        Column("SSIM between samples", lambda run: similarity(run, SAMPLES, last_sample(run)), fixed),
+        Column("between real", lambda run: similarity(run, REAL, run.real), fixed),
         *(final(key, key, significant) for key in scores),
         Column("images/s", lambda run: run.speed, significant, averaged=False),
         Column("time", lambda run: run.seconds, duration, averaged=False),
@@ -158,16 +154,12 @@ def last_sample(run: Run) -> Path | None:
     return list(run.samples.values())[-1] if run.samples else None
 
 
-@lru_cache
-def similarity(grid: Path | None) -> float | None:
-    """Mean pairwise SSIM between the images of a sample grid; None where it cannot be computed."""
-    try:
-        tiles = grid_tiles(grid) if grid else np.empty(0)
-    except (OSError, ValueError):
-        return None
-    if len(tiles) < 2 or tiles.shape[1] < WINDOW:
-        return None
-    return mean_pairwise_ssim(torch.from_numpy(tiles.copy()).permute(0, 3, 1, 2).float() / 255)
+def similarity(run: Run, name: str, grid: Path | None) -> float | None:
+    """SSIM between the images of a run's ``grid``: as its summary says, or, of one that is older, computed."""
+    kept = run.summary.get("ssim")
+    if isinstance(kept, dict) and name in kept:
+        return float(kept[name]) if is_number(kept[name]) else None
+    return grid_similarity(grid)
 
 
 def count(value: float | None) -> str:

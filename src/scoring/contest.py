@@ -14,8 +14,9 @@ from src.scoring.observation import Observation, noise_batches, shuffled, split_
 from src.scoring.passport import MEASURED
 from src.scoring.reference import held_out
 from src.scoring.report import Row, by_size
-from src.scoring.scores import FEWEST, LOWER_IS_BETTER, compute_intervals
+from src.scoring.scores import FEWEST, compute_intervals
 from src.scoring.subject import Subject
+from src.scoring.titles import LOWER_IS_BETTER
 
 SHOWN = 64  # images in a picture
 

@@ -6,28 +6,17 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from src.errors import UserError
-from src.metrics.intervals import Interval, Resampled
 from src.scoring.passport import Passport, check_same_passports
-from src.scoring.scores import LOWER_IS_BETTER
+from src.scoring.titles import LOWER_IS_BETTER, TITLES
 
-TITLES = {
-    "am_score": "AM Score",
-    "mode_score": "Mode Score",
-    "mode_score_xu2018": "Mode Score (Xu)",
-    "inception_score": "Inception Score",
-    "fid": "FID",
-    "kid": "KID",
-    "precision": "Precision",
-    "recall": "Recall",
-    "density": "Density",
-    "coverage": "Coverage",
-    "ssim_diversity": "SSIM diversity",
-}
+if TYPE_CHECKING:
+    from src.metrics.intervals import Interval, Resampled
+
 SUSPICIOUS = "better than unseen real images: this space does not see the difference, or the images are copies"
 SHORT = 20  # characters: three columns fit a terminal
 

@@ -25,21 +25,9 @@ from src.metrics.manifold import density_coverage, precision_recall
 from src.metrics.probabilities import Means, am_score_of, inception_score_of, means, mode_score_of
 from src.scoring.observation import Observation, renumbered
 from src.scoring.reference import NEIGHBOURS, Reference
+from src.scoring.titles import LOWER_IS_BETTER
 
 FEWEST = 6  # images: density and coverage look at five neighbours of each
-LOWER_IS_BETTER = {
-    "am_score": True,
-    "mode_score": False,
-    "mode_score_xu2018": False,
-    "inception_score": False,
-    "fid": True,
-    "kid": True,
-    "precision": False,
-    "recall": False,
-    "density": False,
-    "coverage": False,
-    "ssim_diversity": True,
-}
 
 RESAMPLES = 200  # for the intervals of the scores that cost little
 FRECHET_RESAMPLES = 50

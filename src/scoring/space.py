@@ -136,8 +136,11 @@ def load_classifier(path: Path, description: Description) -> ClassifierSpace:
     Raises:
         UserError: no such run, no classifier, or one of other channels, resolution or classes.
     """
-    with torch.random.fork_rng(devices=[]):  # the run that is scored keeps its random state
-        run = load_run(path)
+    try:
+        with torch.random.fork_rng(devices=[]):  # the run that is scored keeps its random state
+            run = load_run(path)
+    except UserError as problem:
+        raise UserError(f"classifier={path}: {problem}") from problem
     module = run.module
     network = module.network if isinstance(module, SupervisedModule) else None
     if not isinstance(network, Classifier):

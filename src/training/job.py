@@ -25,6 +25,7 @@ from src.data.provenance import FILE, TrainingRecord
 from src.data.store import Split, count_splits
 from src.data.stream import BatchStream
 from src.errors import UserError
+from src.reporting.similarity import similarities_in
 from src.run_folder import FolderTaken, RunFolder
 from src.training import loggers as logging_backends
 from src.training.adversarial import AdversarialModule
@@ -139,6 +140,7 @@ def fit(
             "images": images,
             "seconds": round(folder.metrics.seconds(), 1),
             "final": final,
+            **({"ssim": similarities_in(folder.samples)} if folder.writable and folder.samples.exists() else {}),
             "parameters": module.parameter_counts(),
             "environment": environment.describe(str(trainer.precision), module.device),
             "git": environment.git_state(),

@@ -23,9 +23,10 @@ def adam(
     if not eps > 0:
         raise UserError(f"optim.eps={eps} must be positive")
     _check_decay(weight_decay)
+    betas = float(beta1), float(beta2)  # of which torch refuses whole numbers
     if not weight_decay:
-        return torch.optim.Adam(parameters, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
-    return torch.optim.AdamW(parameters, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)
+        return torch.optim.Adam(parameters, lr=lr, betas=betas, eps=eps, fused=True)
+    return torch.optim.AdamW(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
 
 
 def sgd(parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:

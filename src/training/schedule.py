@@ -223,5 +223,5 @@ def _check_lengths(phases: list[Phase], total: int) -> None:
         key = "fade_images" if phase.fading else "stabilise_images"
         raise UserError(
             f"model.schedule.{key}={phase.images} is shorter than a batch of "
-            f"{batch_size} at {phase.resolution} px: raise it"
+            f"{batch_size} at {phase.resolution} px: raise it, or lower batch_size or batch_sizes"
         )

@@ -12,6 +12,7 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from src.data.store import Batch, Split
+from src.errors import UserError
 from src.pixels import to_unit_range
 from src.training.checkpoint_io import load_weights
 from src.training.ema import ExponentialMovingAverage
@@ -80,7 +81,10 @@ class SupervisedModule(ClockedModule):
     ) -> None:
         super().__init__(name, optimizer, seed, schedule)
         if initial is not None:
-            load_weights(network, Path(initial), ("ema.module.", "network."))
+            try:
+                load_weights(network, Path(initial), ("ema.module.", "network."))
+            except UserError as problem:
+                raise UserError(f"model.initial={initial}: {problem}") from problem
         self.network = network.to(memory_format=torch.channels_last)
         self.task, self.augmentation = task, augmentation
         self.ema = ema(self.network) if ema is not None else None

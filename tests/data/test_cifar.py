@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,9 +34,8 @@ def write_cifar(root: Path, per_batch: int = 20, seed: int = 0) -> np.ndarray:
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[..., CifarData]:
     def make(*classes: str, **options: object) -> CifarData:
-        settings: dict = {"channels": 3, "resolution": 32, "verify": False, **options}
-        root, cache = str(tmp_path), str(tmp_path / "cache")
-        return CifarData(name="cifar10", root=root, classes=classes or CLASSES, cache=cache, **settings)
+        settings: dict = {"channels": 3, "resolution": 32, "verify": False, "cache": str(tmp_path / "cache"), **options}
+        return CifarData(name="cifar10", root=str(tmp_path), classes=classes or CLASSES, **settings)
 
     return make
 
@@ -95,6 +95,19 @@ def test_processes_that_start_at_once_download_once(tmp_path, load, monkeypatch)
     with ThreadPoolExecutor() as pool:
         list(pool.map(CifarData.prepare, data))
     assert len(downloads) == 1 and len(data[0].split("train")) == len(data[1].split("train")) > 0
+
+
+def test_a_cache_that_can_only_be_read_serves_what_it_holds(tmp_path, load, small_disk):
+    write_cifar(tmp_path)
+    wanted = load("dog", cache=str(small_disk))
+    wanted.prepare()
+    (small_disk / ".cifar-10.lock").unlink()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    again = load("dog", cache=str(small_disk))
+    again.prepare()
+    assert np.array_equal(again.split("train").store.images, wanted.split("train").store.images)
+    with pytest.raises(UserError, match="can only be read"):
+        load("cat", cache=str(small_disk)).prepare()
 
 
 def test_a_copy_that_is_not_the_original_is_refused_unless_accepted(tmp_path, load):

@@ -8,11 +8,15 @@ from PIL import Image
 from src.compare import main
 from src.reporting import figures
 from src.reporting.compare import write_comparison
+from src.reporting.group import Group
+from src.reporting.losses import GIVE_PROBABILITIES, LOSSES
 from src.reporting.runs import find_runs
+from src.reporting.sheet import _rows
 from src.reporting.tables import count, duration, fixed, significant
 from src.scoring.passport import Passport
 from src.scoring.report import Row, as_json
 from src.train import compare_sweep
+from src.training import losses
 from tests.reporting.test_group import CLASSIFIER
 
 
@@ -202,6 +206,36 @@ def test_24_runs_are_all_shown(make_run, page_of):
     page = page_of()
     assert page.count('alt="samples of') == 48
     assert len(re.findall("<tr>", tables(page)[0])) == 25
+
+
+def test_of_very_many_runs_the_page_shows_the_last_samples_and_the_picture_one_run_of_each_configuration(
+    make_run, page_of, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("src.reporting.compare.CELLS", 6)
+    monkeypatch.setattr("src.reporting.sheet.ROWS", 3)
+    for i in range(8):
+        make_run(f"run{i}", lr=f"{i % 2 + 1}e-4", seed=i // 2)
+    page = page_of()
+    assert page.count('alt="samples of') == page.count("after 2,000 images") == 8
+    rows = _rows(Group("", find_runs([tmp_path / "runs"])))
+    assert rows == [0, 4]  # of two learning rates, the first seed
+
+
+def test_a_page_of_runs_that_know_how_alike_their_samples_are_computes_nothing_anew(make_run, page_of, monkeypatch):
+    monkeypatch.setattr("src.reporting.similarity._compute", lambda content: 0.125)
+    monkeypatch.setattr("src.reporting.similarity._known", {})
+    known = {"final": {"loss_d": 1.0}, "images": 2000, "ssim": {"samples": 0.375, "real": None}}
+    make_run("a", files={"summary.json": json.dumps(known)})
+    make_run("b", model="older")
+    head, *rows = (cells(row) for row in re.findall("<tr>.*?</tr>", tables(page_of())[0], re.DOTALL))
+    shown = [dict(zip(head, row, strict=True)) for row in rows]
+    assert [row["SSIM between samples"] for row in shown] == ["0.375", "0.125"]
+    assert [row["between real"] for row in shown] == ["–", "0.125"]
+
+
+def test_what_a_page_knows_of_losses_agrees_with_them():
+    own = {name: kind for name, kind in vars(losses).items() if isinstance(kind, type) and kind.__module__ == LOSSES}
+    assert {name for name, kind in own.items() if kind.gives_probabilities} == set(GIVE_PROBABILITIES)
 
 
 def test_a_single_run_without_samples_and_with_one_row_is_shown(make_run, page_of):
