@@ -26,10 +26,11 @@ demo: $(READY) ## Answer the question on embedded phantoms: do synthetic images 
 test: $(READY) ## Run the tests
 	$(RUN) -m pytest
 
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types, and that packages import downwards
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 bench: $(READY) ## Measure speed against stated baselines (docs/benchmarks.md)
 	$(RUN) -m benchmarks.bench_phantom

@@ -24,15 +24,15 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from benchmarks.timing import interleaved, machine, table
-from src import environment
-from src.clock import Clock
+from src.command_line.overrides import CONF
+from src.core import environment
+from src.core.clock import Clock
+from src.core.pixels import to_unit_range
+from src.core.run_folder import RunFolder
 from src.data.store import Split, Store
 from src.data.stream import BatchStream
 from src.networks.dcgan import Discriminator, Generator
 from src.networks.upsampling import UpsampleConv2d
-from src.overrides import CONF
-from src.pixels import to_unit_range
-from src.run_folder import RunFolder
 from src.training.adversarial import AdversarialModule, frozen
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder

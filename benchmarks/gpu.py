@@ -28,12 +28,12 @@ from omegaconf import DictConfig, open_dict
 from pytorch_lightning import Callback
 
 from benchmarks.bench_progressive import floating_point_operations, plain_step
-from src import resolvers  # noqa: F401  # the configuration computes with them
+from src.command_line import resolvers  # noqa: F401  # the configuration computes with them
+from src.command_line.overrides import CONF
+from src.core.run_folder import RunFolder
 from src.data.base import Description
 from src.data.store import Split, Store
 from src.data.stream import BatchStream
-from src.overrides import CONF
-from src.run_folder import RunFolder
 from src.training.build import build_module
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from src import environment
+from src.core import environment
 
 
 def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 DEFAULT_OUT = Path("outputs/compare")
 
@@ -15,8 +15,8 @@ DEFAULT_OUT = Path("outputs/compare")
 def compare(paths: Sequence[Path], out: Path | None = None) -> Path:
     """Write the page of all runs in ``paths`` and return its path. Raises UserError where there are no runs."""
     # Imported now: --help and a typo need none of it.
-    from src.reporting.compare import write_comparison
-    from src.reporting.runs import find_runs
+    from src.comparison.overview import write_comparison
+    from src.comparison.runs import find_runs
 
     runs = find_runs(paths)
     if not runs:

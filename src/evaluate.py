@@ -10,11 +10,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src import overrides, resolvers  # noqa: F401  the configurations of data sets compute
-from src.atomic import make_writable, write_atomically
-from src.cli import run_command
-from src.errors import UserError, one_line
-from src.run_folder import place
+from src.command_line import overrides, resolvers  # noqa: F401  the configurations of data sets compute
+from src.command_line.launch import run_command
+from src.core.atomic import make_writable, write_atomically
+from src.core.errors import UserError, one_line
+from src.core.run_folder import place
 
 CONFIG = "evaluate"
 PATHS = ("run", "classifier", "out", "paths.outputs")  # settings whose values are paths
@@ -27,7 +27,7 @@ def evaluate(cfg: DictConfig) -> Path:
     from hydra.utils import instantiate
     from rich.console import Console
 
-    from src import environment
+    from src.core import environment
     from src.data.base import ImageData
     from src.data.fingerprint import check_same_images
     from src.scoring.contest import check_against, hold, sizes

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src import overrides
-from src.cli import run_command
+from src.command_line import overrides
+from src.command_line.launch import run_command
 
 CONFIG = "generate"
 PATHS = ("run", "out")  # settings whose values are paths
@@ -22,7 +22,7 @@ def generate(cfg: DictConfig) -> Path:
     from rich.console import Console
     from rich.progress import Progress
 
-    from src import environment
+    from src.core import environment
     from src.release.copies import describe
     from src.release.export import Export, Request
     from src.release.left_out import LeftOut

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from src import overrides
-from src.cli import run_command
-from src.downstream.command_line import CONFIG, divide, settings_of
+from src.command_line import overrides
+from src.command_line.launch import run_command
+from src.downstream.asked import CONFIG, divide, settings_of
 from src.train import PATHS
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.cli import launch
-from src.run_folder import RunFolder
+from src.command_line.launch import launch
+from src.core.run_folder import RunFolder
 
 # Settings whose values are paths or names of folders.
 PATHS = (
@@ -36,8 +36,8 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
 
 def compare_sweep(folder: Path) -> None:
     """Write the comparison of a sweep's runs; nothing where a dry run left none."""
-    from src.reporting.compare import write_comparison
-    from src.reporting.runs import find_runs
+    from src.comparison.overview import write_comparison
+    from src.comparison.runs import find_runs
 
     if runs := find_runs([folder]):
         log.info(f"comparison: {write_comparison(runs, folder)}")

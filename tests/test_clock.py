@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.clock import Clock, Stream, derive_seed, random_generator
+from src.core.clock import Clock, Stream, derive_seed, random_generator
+from src.core.errors import UserError
 from src.data.store import Split, Store
 from src.data.stream import BatchStream
-from src.errors import UserError
 from src.training.schedule import FixedSchedule, Phase, Schedule
 
 SIZES = st.integers(3, 40)

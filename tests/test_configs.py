@@ -9,9 +9,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from src.command_line.overrides import CONF, check
+from src.command_line.resolvers import run_name
 from src.networks.upsampling import UpsampleConv2d
-from src.overrides import CONF, check
-from src.resolvers import run_name
 
 
 def options(group: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.training import restore
 from src.training.checkpoint_io import AtomicCheckpointIO, find_damage, read_checkpoint
 from src.training.restore import load_run

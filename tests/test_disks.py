@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.core.errors import UserError
+from src.core.metrics_file import MetricsFile
 from src.data.phantom import PhantomData
 from src.data.store import Store, create_array
-from src.errors import UserError
-from src.metrics_file import MetricsFile
 from tests.conftest import fill, read_json
 
 
@@ -135,7 +135,7 @@ def test_a_disk_that_fills_up_in_training_is_one_line_and_the_run_goes_on_when_t
 
 
 def test_a_status_is_written_also_where_there_is_no_room_for_a_file(small_disk):
-    from src.run_folder import RunFolder
+    from src.core.run_folder import RunFolder
 
     folder = RunFolder(small_disk)
     folder.write_status("running", images=32)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from src import evaluate, generate, overrides, train
-from src.downstream.command_line import divide, settings_of
-from src.errors import UserError
+from src import evaluate, generate, train
+from src.command_line import overrides
+from src.core.errors import UserError
+from src.downstream.asked import divide, settings_of
 from tests.conftest import ROOT
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "Makefile")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from src import environment
+from src.core import environment
 from src.training.trainer import choose_precision
 
 

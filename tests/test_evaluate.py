@@ -19,8 +19,8 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from src import generate as export_command
+from src.core.pixels import to_bytes
 from src.evaluate import main
-from src.pixels import to_bytes
 from src.scoring.observation import generated_batches
 from src.scoring.report import short
 from src.training.restore import load_data, load_generator

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from src import gpus
+from src.core import gpus
 
 TAKE = """
 import sys
 from pathlib import Path
-from src import gpus
+from src.core import gpus
 print(gpus.take(2, ["0", "3"], Path(sys.argv[1])), flush=True)
 input()
 """

@@ -23,9 +23,10 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from src import cli, compare, evaluate, generate, study
-from src.overrides import CONF
-from src.schema import compose_schema
+from src import compare, evaluate, generate, study
+from src.command_line import launch as cli
+from src.command_line.overrides import CONF
+from src.command_line.schema import compose_schema
 from src.train import PATHS
 from src.training.job import train
 from tests.test_options import leaves
@@ -59,7 +60,7 @@ BEGINS = {  # what each entry point comes to where it has accepted its settings
     "generate": "src.release.export.Export.write",
     "evaluate": "src.scoring.contest.hold",
     "study": "src.downstream.pipeline._carry_out",
-    "compare": "src.reporting.compare.write_comparison",
+    "compare": "src.comparison.overview.write_comparison",
 }
 
 

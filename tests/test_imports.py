@@ -41,7 +41,7 @@ def test_help_and_a_typo_load_no_package_that_computes(entry, typo, said):
 
 
 def test_a_comparison_of_runs_loads_no_package_that_trains():
-    script = "import sys, src.reporting.compare; print(*(name for name in HEAVY if name in sys.modules))"
+    script = "import sys, src.comparison.overview; print(*(name for name in HEAVY if name in sys.modules))"
     script = script.replace("HEAVY", repr((*HEAVY[:7], "scipy.stats")))
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "" and not done.returncode, done.stderr

@@ -13,11 +13,12 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from src import evaluate, generate, resolvers, study  # noqa: F401  the configurations compute
-from src.errors import UserError
-from src.overrides import check
-from src.schema import CONF, Schema, check_setting, check_settings, compose_schema
-from src.value_types import read_type
+from src import evaluate, generate, study
+from src.command_line import resolvers  # noqa: F401  the configurations compute
+from src.command_line.overrides import check
+from src.command_line.schema import CONF, Schema, check_setting, check_settings, compose_schema
+from src.command_line.value_types import read_type
+from src.core.errors import UserError
 from tests.conftest import SMALL
 
 HOSTILE: list[Any] = [None, float("nan"), float("inf"), -1, 0, 1e9, 0.5, 3, "", [], {}, "text", [1.0, 1.0], True]

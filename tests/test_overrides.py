@@ -8,8 +8,8 @@ from pathlib import Path
 import hydra
 import pytest
 
-from src.errors import UserError
-from src.overrides import check, fit_values, quote_paths
+from src.command_line.overrides import check, fit_values, quote_paths
+from src.core.errors import UserError
 from src.train import PATHS
 from tests.conftest import SMALL
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from src import aside
-from src.errors import UserError
-from src.run_folder import FolderTaken, RunFolder, check_name, place
+from src.core import aside
+from src.core.errors import UserError
+from src.core.run_folder import FolderTaken, RunFolder, check_name, place
 from tests.conftest import ROOT
 
 SETTINGS = {"seed": 0, "images": 8, "model": {"schedule": {"total": 8}}}
 TAKER = """
 import sys, time
 from pathlib import Path
-from src.run_folder import FolderTaken, RunFolder
+from src.core.run_folder import FolderTaken, RunFolder
 folder = RunFolder(Path("run"))
 while time.time() < float(sys.argv[1]):
     pass

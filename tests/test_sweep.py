@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from src.run_folder import RunFolder
+from src.core.run_folder import RunFolder
 from tests.conftest import ROOT, TINY, TRAIN, read_json
 
 

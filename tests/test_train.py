@@ -19,7 +19,7 @@ import torch
 import yaml
 from PIL import Image
 
-from src.run_folder import RunFolder
+from src.core.run_folder import RunFolder
 from tests.conftest import ROOT, SMALL, TINY, TRAIN, read_json
 
 COMMAND = [*TRAIN, *TINY, "every.log=32", "every.checkpoint=96"]

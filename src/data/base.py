@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from src.core.errors import UserError
 from src.data.store import Split
-from src.errors import UserError
 
 
 def image_size(resolution: int, aspect: Sequence[int]) -> tuple[int, int]:

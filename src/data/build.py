@@ -17,12 +17,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from src.core.errors import UserError
 from src.data import decode
 from src.data.decode import DECODER_VERSION, BadFile
 from src.data.listing import Sample
 from src.data.mask_reduction import resize_mask
 from src.data.store import FORMAT, create_array
-from src.errors import UserError
 
 Result = TypeVar("Result")
 

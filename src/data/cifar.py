@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from torchvision.datasets import CIFAR10
 
+from src.core.errors import UserError
+from src.core.locks import Lock
 from src.data.base import Description, ImageData
 from src.data.store import FORMAT, Split, Store
-from src.errors import UserError
-from src.locks import Lock
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

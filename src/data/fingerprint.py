@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src.atomic import write_atomically
+from src.core.atomic import write_atomically
+from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.store import Split
-from src.errors import UserError
 
 FILE = "data.json"  # in a run folder and in that of a study
 Facts = Sequence[str]  # of an image: its split, and digests of its pixels, of its masks, and of its class and case

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from src.core.errors import UserError
 from src.data.base import Description, ImageData, image_size
 from src.data.build import Builder, DecodeSettings
 from src.data.decode import require_readers
 from src.data.grouping import check_fractions, match_groups, number_groups, read_column, split_rows
 from src.data.listing import Sample, list_samples
 from src.data.store import Split, Store
-from src.errors import UserError
 
 logger = logging.getLogger(__name__)
 

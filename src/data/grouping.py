@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 SPLITS = ("train", "val", "test")
 

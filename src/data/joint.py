@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from src.core.errors import UserError
 from src.data.store import Split, Store
-from src.errors import UserError
 
 
 def joint_channels(channels: int, masks: int, with_masks: bool) -> int:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from src.core.errors import UserError
 from src.data.decode import SUFFIXES
 from src.data.grouping import natural_key
-from src.errors import UserError
 
 logger = logging.getLogger(__name__)
 

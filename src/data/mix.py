@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from src.core.errors import UserError
 from src.data.base import Description, ImageData
 from src.data.folder import FolderData
 from src.data.grouping import read_column
 from src.data.provenance import TrainingRecord
 from src.data.store import UNKNOWN, Split, Store
-from src.errors import UserError
 
 log = logging.getLogger(__name__)
 

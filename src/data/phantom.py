@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from src.core.errors import UserError
 from src.data.base import Description, ImageData
 from src.data.phantom_drawing import CLASSES, MASKS, VERSION, draw
 from src.data.store import FORMAT, Split, Store, create_array
-from src.errors import UserError
 
 FIRST = {"train": 0, "val": 1 << 32, "test": 2 << 32}  # index of a split's first image: sizes never move another split
 CHUNK = 1 << 15  # pixels drawn at once: a float32 plane of them stays in the processor's cache

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.atomic import write_atomically
+from src.core.atomic import write_atomically
+from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.folder import FolderData
 from src.data.store import Split
-from src.errors import UserError
 
 FILE = "training_images.json"  # in a run folder
 

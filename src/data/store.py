@@ -17,9 +17,9 @@ from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike
 from torch import Tensor
 
-from src.atomic import PARTIAL, sync_folder
-from src.errors import UserError, of_the_system
-from src.locks import Lock
+from src.core.atomic import PARTIAL, sync_folder
+from src.core.errors import UserError, of_the_system
+from src.core.locks import Lock
 
 log = logging.getLogger(__name__)
 

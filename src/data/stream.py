@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from src.clock import Clock, Stream, derive_seed
+from src.core.clock import Clock, Stream, derive_seed
+from src.core.errors import UserError
 from src.data.device import ResidentSplit, ahead, fits
 from src.data.store import Batch, Split
-from src.errors import UserError
 
 
 class BatchSchedule(Protocol):

@@ -12,9 +12,9 @@ from itertools import combinations
 
 import numpy as np
 
+from src.core.errors import UserError
 from src.downstream.results import REAL, UNAUGMENTED, Arm, JobResult
 from src.downstream.statistics import Estimate, Interval, holm, holm_levels, paired_difference
-from src.errors import UserError
 
 LEVEL = 0.95
 

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from src.core.errors import UserError
+from src.core.pixels import to_unit_range
+from src.core.run_folder import digest
 from src.data.base import ImageData
 from src.data.mix import read_synthetic
 from src.data.provenance import TrainingRecord
+from src.downstream.page import Copy
 from src.downstream.results import fraction_text
-from src.errors import UserError
-from src.pixels import to_unit_range
 from src.release.copies import Comparison, describe
 from src.release.export import Export, Request, TooFewPass, to_pixels
 from src.release.left_out import LeftOut
 from src.release.real_masks import RealMasks
-from src.reporting.study import Copy
-from src.run_folder import digest
 from src.training.restore import TrainedRun, learned_from
 
 PAIRS = 8  # of a synthetic image and the real one nearest to it, on the page

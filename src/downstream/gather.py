@@ -11,23 +11,23 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from src.core.errors import UserError
+from src.core.run_folder import RunFolder
 from src.data.base import ImageData
 from src.data.folder import FolderData
 from src.data.store import CHUNK, Split
 from src.downstream.analysis import Study
-from src.downstream.case_report import PICTURE, TABLE, read_case_table
 from src.downstream.exports import copies_note, nearest_pairs
 from src.downstream.judging import Judged
+from src.downstream.page import Exported, Generator, Picture, SplitSize, StudyPage
 from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
-from src.downstream.segmentation import image_dice
 from src.downstream.statistics import case_means
-from src.errors import UserError
 from src.release.copies import Comparison
 from src.release.left_out import LeftOut
-from src.reporting.study import Exported, Generator, Picture, SplitSize, StudyPage
-from src.run_folder import RunFolder
 from src.scoring.report import SUSPICIOUS, TITLES
+from src.tasks.case_report import PICTURE, TABLE, read_case_table
+from src.tasks.segmentation import image_dice
 from src.training.restore import TrainedRun
 
 T = TypeVar("T")

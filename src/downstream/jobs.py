@@ -13,11 +13,11 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
+from src.command_line.overrides import CONF
+from src.core.errors import UserError
+from src.core.failures import reason_of
+from src.core.run_folder import RunFolder
 from src.downstream.plan import Job
-from src.errors import UserError
-from src.failures import reason_of
-from src.overrides import CONF
-from src.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src import environment
-from src.atomic import write_atomically
-from src.cli import run_job
+from src.command_line.launch import run_job
+from src.core import environment
+from src.core.atomic import write_atomically
+from src.core.run_folder import RunFolder, digest, place
 from src.data.base import ImageData
 from src.data.fingerprint import DataRecord
 from src.data.store import count_splits
 from src.downstream.analysis import Study, analyse
-from src.downstream.command_line import compose
+from src.downstream.asked import compose
 from src.downstream.exports import cautions_of_exports, compare_with_real, export, facts_of, left_out_of
 from src.downstream.gather import (
     StudyRuns,
@@ -34,14 +35,13 @@ from src.downstream.gather import (
 )
 from src.downstream.jobs import Launcher, run_jobs
 from src.downstream.judging import score_generators
+from src.downstream.page import write_study
 from src.downstream.plan import Job, StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
 from src.downstream.power import Spread, earlier_spread, power_of
 from src.downstream.preflight import check_data, check_generator, check_trainings, synthetic_count
 from src.downstream.record import record
 from src.downstream.results import to_json
 from src.downstream.workload import as_table, workload
-from src.reporting.study import write_study
-from src.run_folder import RunFolder, digest, place
 from src.training.build import build_loggers
 from src.training.job import check_same_data, train
 from src.training.loggers import finish

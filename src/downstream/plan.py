@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from src.core.errors import UserError
 from src.downstream.results import MIXED, REAL, REGIMES, SYNTHETIC, SYNTHETIC_THEN_REAL, UNAUGMENTED, WITH_SYNTHETIC
-from src.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 
-from src import processes
+from src.core import processes
+from src.core.errors import UserError, one_line
 from src.data.base import ImageData
 from src.data.joint import join_masks, require_masks
 from src.data.mix import take_fraction
@@ -16,7 +17,6 @@ from src.data.store import Split
 from src.data.stream import BatchStream
 from src.downstream.plan import StudySettings
 from src.downstream.results import MIXED, SYNTHETIC_THEN_REAL
-from src.errors import UserError, one_line
 from src.training.build import build_module
 from src.training.restore import TrainedRun, learned_from
 from src.training.trainer import build_trainer

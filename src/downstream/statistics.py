@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, special
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 Interval = tuple[float, float]
 LEAST_P = 1e-100

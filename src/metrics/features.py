@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 
 def check_features(features: Tensor, name: str = "") -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.metrics.features import check_features
 from src.metrics.two_sided import TwoSidedMetric
 

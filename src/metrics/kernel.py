@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics.image.kid import poly_kernel
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.metrics.features import check_pair
 
 ROWS = 1024  # of the kernel matrix held at a time

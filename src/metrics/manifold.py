@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.metrics.features import check_pair
 
 BLOCK = 2**24  # distances held at a time, 128 MiB

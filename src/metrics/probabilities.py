@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.metrics.two_sided import TwoSidedMetric
 
 ModeVariant = Literal["che2017", "xu2018"]

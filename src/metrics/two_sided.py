@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 
 class TwoSidedMetric(Metric):

@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 
 class Classifier(nn.Module, ABC):

@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.networks.dropout import Dropout
 from src.networks.upsampling import UpsampleConv2d
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 LANES = 4  # 16-bit numbers in a random 64-bit integer
 

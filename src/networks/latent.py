@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 
 @dataclass(frozen=True)

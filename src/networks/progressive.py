@@ -19,7 +19,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.networks.attention import SelfAttention
 from src.networks.equalized import (
     DiscriminatorBlock,

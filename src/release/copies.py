@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.provenance import TrainingRecord
 from src.data.store import Split
-from src.errors import UserError
 
 SIDE = 16  # pixels a side of a thumbnail: a copy stays one through noise, blur and small details
 WINDOW = 14  # pixels a side that are compared, so that an image moved by a sixteenth of its side still shows them

@@ -18,21 +18,21 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from src.clock import Stream, random_generator
+from src.core.clock import Stream, random_generator
+from src.core.environment import git_state
+from src.core.errors import UserError
+from src.core.pixels import to_unit_range
 from src.data.base import image_size
 from src.data.fingerprint import DataRecord
 from src.data.mask_reduction import reduce_masks
 from src.data.provenance import TrainingRecord
-from src.environment import git_state
-from src.errors import UserError
-from src.pixels import to_unit_range
+from src.pictures.sample_grid import save_grid
 from src.release import masks
 from src.release.copies import Originals
 from src.release.folder import DataSetFolder
 from src.release.journal import Journal
 from src.release.png import SOFTWARE, is_whole, label_synthetic, save_synthetic
 from src.release.real_data import mask_names
-from src.training.callbacks.samples import save_grid
 from src.training.restore import TrainedRun
 
 log = logging.getLogger(__name__)

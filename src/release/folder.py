@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from src import aside
-from src.atomic import PARTIAL, remove_partials, write_atomically
-from src.errors import UserError
-from src.run_folder import first_difference
+from src.core import aside
+from src.core.atomic import PARTIAL, remove_partials, write_atomically
+from src.core.errors import UserError
+from src.core.run_folder import first_difference
 
 CARD = "dataset.json"
 WRITTEN = ("images", "masks", "manifest.csv", "rejected.csv", "preview.png", CARD)

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.atomic import write_atomically
-from src.errors import UserError
+from src.core.atomic import write_atomically
+from src.core.errors import UserError
 
 
 class Journal:

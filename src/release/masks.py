@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 
 @dataclass(frozen=True)

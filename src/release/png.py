@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from src.atomic import atomic_write, write_atomically
+from src.core.atomic import atomic_write, write_atomically
 
 SOFTWARE = "GAN augmentation (src.generate)"
 COMPRESSION = 1  # of 9: twice the speed of the usual 6, for a few per cent of the size

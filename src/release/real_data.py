@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from src.core.errors import UserError
 from src.data.base import ImageData, image_size
-from src.errors import UserError
 from src.release.copies import Comparison
 from src.release.real_masks import DERIVED, RealMasks, usual_overrides
 from src.training.restore import TrainedRun, learned_from, load_data

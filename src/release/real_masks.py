@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from src.core.errors import UserError
 from src.data.mask_reduction import reduce_masks
 from src.data.store import Split
-from src.errors import UserError
 from src.release.masks import MaskLimits, Shape, fault_of
 
 QUANTILE = 0.99  # of real masks that a derived limit lets pass

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.clock import Stream, random_generator
+from src.core.clock import Stream, random_generator
+from src.core.pixels import to_bytes, to_unit_range
 from src.data.store import Split
 from src.metrics.features import check_features
-from src.pixels import to_bytes, to_unit_range
 from src.scoring.space import FeatureSpace
 
 PICTURES = 500  # images kept for SSIM diversity and for show

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 INFORMATION = (
     "images_shown",

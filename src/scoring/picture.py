@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from src.atomic import write_atomically
-from src.reporting.figures import COLOURS, LIGHT, figure_png
+from src.core.atomic import write_atomically
+from src.pictures.figures import COLOURS, LIGHT, figure_png
 from src.scoring.report import SUSPICIOUS, TITLES, Row, caption, heading, mark, short, titled
 
 

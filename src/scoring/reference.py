@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.atomic import atomic_write
+from src.core.atomic import atomic_write
 from src.data.base import ImageData
 from src.data.store import Split
 from src.metrics.accuracy import accuracy, balanced_accuracy

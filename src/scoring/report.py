@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.scoring.passport import Passport, check_same_passports
 from src.scoring.titles import LOWER_IS_BETTER, TITLES
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import Tensor
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.metrics.diversity import WINDOW, mean_pairwise_ssim
 from src.metrics.frechet import frechet_distance, mean_and_covariance
 from src.metrics.intervals import (

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from src.core.errors import UserError
+from src.core.pixels import to_bytes
 from src.data.base import Description
-from src.errors import UserError
 from src.networks.classifier import Classifier, ResidualClassifier
-from src.pixels import to_bytes
 from src.training.checkpoint_io import weights_digest
 from src.training.restore import load_run
 from src.training.supervised import SupervisedModule

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
+from src.command_line.overrides import key_of
+from src.command_line.resolvers import run_name
+from src.core.errors import UserError
 from src.data.base import Description
 from src.data.decode import SUFFIXES
 from src.data.folder import FolderData
-from src.errors import UserError
-from src.overrides import key_of
-from src.resolvers import run_name
 from src.scoring.judge import Judge
 from src.scoring.observation import shuffled, split_batches
 from src.training.restore import TrainedRun, load_generator

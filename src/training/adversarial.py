@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from src.clock import Stream
+from src.core.clock import Stream
+from src.core.errors import UserError
+from src.core.pixels import to_unit_range
 from src.data.store import Batch
-from src.errors import UserError
 from src.networks.latent import Latent
 from src.networks.progressive import blend_real
 from src.networks.second_derivative import differentiable_twice
-from src.pixels import to_unit_range
 from src.training.divergence import diverged
 from src.training.ema import ExponentialMovingAverage
 from src.training.module import ClockedModule, OptimizerFactory

@@ -11,12 +11,12 @@ from omegaconf import DictConfig, open_dict
 from pytorch_lightning import Callback
 from pytorch_lightning.loggers import Logger
 
-from src.clock import Stream, derive_seed
+from src.core.clock import Stream, derive_seed
+from src.core.errors import UserError
+from src.core.run_folder import RunFolder
 from src.data.base import ImageData
 from src.data.joint import join_masks
 from src.data.store import Split
-from src.errors import UserError
-from src.run_folder import RunFolder
 from src.training.memory import keep_freed_memory
 from src.training.module import ClockedModule
 

@@ -13,8 +13,8 @@ import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor, nn
 
-from src.atomic import atomic_write
-from src.errors import UserError
+from src.core.atomic import atomic_write
+from src.core.errors import UserError
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:

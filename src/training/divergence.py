@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 WON = 0.99  # D(x) above this and D(G(z)) below its complement: the generator learns nothing
 

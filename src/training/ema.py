@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 
 class ExponentialMovingAverage(nn.Module):

@@ -16,17 +16,17 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from src import environment, gpus, processes
-from src.cli import Interrupted
+from src.core import environment, gpus, processes
+from src.core.errors import Interrupted, UserError
+from src.core.objective import objective_of
+from src.core.run_folder import FolderTaken, RunFolder
 from src.data.base import ImageData
 from src.data.fingerprint import DataRecord
 from src.data.mix import training_record
 from src.data.provenance import FILE, TrainingRecord
 from src.data.store import Split, count_splits
 from src.data.stream import BatchStream
-from src.errors import UserError
-from src.reporting.similarity import similarities_in
-from src.run_folder import FolderTaken, RunFolder
+from src.pictures.similarity import similarities_in
 from src.training import loggers as logging_backends
 from src.training.adversarial import AdversarialModule
 from src.training.build import build_callbacks, build_loggers, build_module, load_data
@@ -38,7 +38,7 @@ from src.training.callbacks.scores import Scores
 from src.training.checkpoint_io import find_damage
 from src.training.divergence import DivergenceMonitor
 from src.training.dry_run import PhaseEstimate, as_table, estimate
-from src.training.scoring import check_names, objective_of
+from src.training.scoring import check_names
 from src.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from src.atomic import write_atomically
+from src.core.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 

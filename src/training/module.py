@@ -12,7 +12,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
-from src.clock import Clock, Stream, derive_seed
+from src.core.clock import Clock, Stream, derive_seed
 from src.data.store import Batch, Split
 from src.training.checkpoint_io import check_architecture
 from src.training.meter import Meter

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 
 def adam(

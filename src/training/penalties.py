@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.networks.second_derivative import inputs_only
 
 Critic = Callable[[Tensor], Tensor]  # images (B, C, H, W) → logits (B,)

@@ -14,11 +14,11 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from src.command_line.schema import CONF
+from src.core.errors import UserError, one_line
+from src.core.run_folder import RunFolder
 from src.data.base import ImageData
 from src.data.provenance import TrainingRecord
-from src.errors import UserError, one_line
-from src.run_folder import RunFolder
-from src.schema import CONF
 from src.training.adversarial import AdversarialModule
 from src.training.checkpoint_io import apply_weights, find_checkpoint, read_checkpoint, weights_digest
 from src.training.supervised import SupervisedModule
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # What a config.yaml may name: classes of these packages, and functions only where all of them just make something.
 # Of others those that conf/trusted.yaml names, which is the user's own: never what a run folder says of itself.
-CLASSES = ("src.data.", "src.downstream.", "src.networks.", "src.training.")
+CLASSES = ("src.data.", "src.networks.", "src.tasks.", "src.training.")
 FUNCTIONS = ("src.networks.",)
 
 

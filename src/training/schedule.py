@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from src.errors import UserError
+from src.core.errors import UserError
 
 SMALLEST, LARGEST = 4, 1024  # pixels a side
 

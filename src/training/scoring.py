@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.mix import real_images
-from src.errors import UserError
 
 
 class Scorer(Protocol):
@@ -95,15 +95,3 @@ def check_names(best: str | None, objective: str | None, module: Any, scorer: Sc
     ):
         if name is not None and name not in names:
             raise UserError(f"{key}={name} is no number of this run: it has {', '.join(sorted(names)) or 'none'}")
-
-
-def objective_of(final: Mapping[str, float], name: str | None) -> float:
-    """What a sweeper gets back: the number ``name``, by default the generator's loss, or the loss.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    name = name or ("loss_g" if "loss_g" in final else "loss")
-    if name not in final:
-        raise UserError(f"objective={name} is no number of this run: it has {', '.join(sorted(final))}")
-    return final[name]

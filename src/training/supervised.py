@@ -11,9 +11,9 @@ import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
+from src.core.errors import UserError
+from src.core.pixels import to_unit_range
 from src.data.store import Batch, Split
-from src.errors import UserError
-from src.pixels import to_unit_range
 from src.training.checkpoint_io import load_weights
 from src.training.ema import ExponentialMovingAverage
 from src.training.module import ClockedModule, OptimizerFactory

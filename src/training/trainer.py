@@ -15,8 +15,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from src import environment, processes
-from src.errors import UserError
+from src.core import environment, processes
+from src.core.errors import UserError
 from src.training.checkpoint_io import AtomicCheckpointIO
 from src.training.strategy import GradientAveragingStrategy
 
@@ -99,7 +99,7 @@ def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], ro
             max_epochs=1,
             logger=False,
             callbacks=list(callbacks),
-            # Processes are ours (src.processes), also within a job of SLURM's, whose tasks are no ranks.
+            # Processes are ours (src.core.processes), also within a job of SLURM's, whose tasks are no ranks.
             plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             default_root_dir=root,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),

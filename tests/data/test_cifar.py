@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.core.errors import UserError
 from src.data.cifar import CLASSES, CifarData
-from src.errors import UserError
 
 
 def write_cifar(root: Path, per_batch: int = 20, seed: int = 0) -> np.ndarray:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from src.core.errors import UserError
 from src.data.fingerprint import DataRecord
 from src.data.folder import FolderData
-from src.errors import UserError
 
 
 @pytest.fixture

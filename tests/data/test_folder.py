@@ -9,9 +9,9 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from src.core.errors import UserError
 from src.data import build
 from src.data.listing import list_samples
-from src.errors import UserError
 from tests.data.folders import everything, flat, folder_data, snapshot, with_masks, write
 
 REPOSITORY = Path(__file__).parents[2]

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src.core.errors import UserError
 from src.data import decode
 from src.data.folder import FolderData
 from src.data.listing import list_samples
-from src.errors import UserError
 from tests.data.folders import assert_nothing_written, everything, flat, folder_data, with_masks, write
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from src.core.errors import UserError
 from src.data.store import count_splits
-from src.errors import UserError
 from tests.data.folders import everything, flat, folder_data, write
 
 

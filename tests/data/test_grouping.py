@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.core.errors import UserError
 from src.data.grouping import check_fractions, match_groups, natural_key, number_groups, read_column, split_rows
-from src.errors import UserError
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 FILES = [f"case{case}-{image}.png" for case in range(20) for image in range(case % 4 + 1)]

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from src.core.errors import UserError
 from src.data.joint import join_masks, joint_channels
 from src.data.store import Split, Store
-from src.errors import UserError
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.core.errors import UserError
 from src.data.base import Description, ImageData
 from src.data.mix import concatenate, read_synthetic, take_fraction, training_images
 from src.data.provenance import fingerprints
 from src.data.store import Split, Store
-from src.downstream.classification import Classification
-from src.errors import UserError
+from src.tasks.classification import Classification
 
 DESCRIPTION = Description(1, 8, (), ("cavity",))
 

@@ -6,10 +6,10 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from src.core.errors import UserError
 from src.data import phantom
 from src.data.phantom import PhantomData
 from src.data.phantom_drawing import CLASSES, draw
-from src.errors import UserError
 
 CONFIG = Path(__file__).parents[2] / "conf/data/phantom.yaml"
 

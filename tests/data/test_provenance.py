@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.core.errors import UserError
 from src.data.folder import FolderData
 from src.data.provenance import TrainingRecord, fingerprints
-from src.errors import UserError
 
 
 @pytest.fixture

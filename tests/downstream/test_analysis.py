@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from src.core.errors import UserError
 from src.downstream.analysis import analyse
 from src.downstream.results import Arm, JobResult
-from src.errors import UserError
 
 CASES, IMAGES = 12, 3
 FILES = {f"{case}-{image}.png": str(case) for case in range(CASES) for image in range(IMAGES)}

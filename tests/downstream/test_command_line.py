@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from src import overrides
-from src.downstream.command_line import compose, divide, settings_of
-from src.errors import UserError
+from src.command_line import overrides
+from src.core.errors import UserError
+from src.downstream.asked import compose, divide, settings_of
 
 
 def settings(*arguments: str):

@@ -10,9 +10,9 @@ from PIL import Image
 from src.data.folder import FolderData
 from src.data.phantom import PhantomData
 from src.data.store import Split, Store
-from src.downstream.case_report import write_case_table
 from src.downstream.gather import cautions_of, collect, marked_everything
 from src.downstream.plan import Job, UnetJob
+from src.tasks.case_report import write_case_table
 
 
 def test_the_page_says_where_images_of_one_patient_may_be_on_both_sides(tmp_path: Path) -> None:

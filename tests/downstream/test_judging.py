@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from src.core.pixels import to_unit_range
 from src.downstream.gather import warnings_of
 from src.downstream.judging import score_generators
-from src.pixels import to_unit_range
 from src.scoring.scores import Rules
 from tests.scoring.test_evaluation import Images
 

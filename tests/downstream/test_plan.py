@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from src.core.errors import UserError
 from src.downstream.plan import Recipe, StudySettings, generator_job, unet_jobs
 from src.downstream.results import MIXED, REAL, SYNTHETIC, SYNTHETIC_THEN_REAL, UNAUGMENTED
-from src.errors import UserError
 
 UNET = Recipe(("data=phantom", "model=unet", "batch_size=16"), images=1000, batch_size=16, digest="as it is")
 SETTINGS = StudySettings(

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from src.core.errors import UserError
 from src.data.folder import FolderData
 from src.data.provenance import TrainingRecord
 from src.downstream import preflight
 from src.downstream.plan import Recipe, StudySettings
 from src.downstream.preflight import check_data, check_generator, synthetic_count
-from src.errors import UserError
 from src.training import restore
 from src.training.restore import TrainedRun
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from src.core.errors import UserError
 from src.downstream.statistics import (
     WHOLE,
     case_means,
@@ -17,7 +18,6 @@ from src.downstream.statistics import (
     paired_difference,
     seed_variances,
 )
-from src.errors import UserError
 
 STUDIES = 1500
 SHARES = {  # standard deviations between seeds, between cases, and of the rest

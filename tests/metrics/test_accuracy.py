@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from src.downstream.classification import Classification
 from src.metrics.accuracy import balanced_accuracy
+from src.tasks.classification import Classification
 
 LABEL = torch.tensor([0] * 8 + [1] * 2 + [2] * 5)
 PREDICTED = torch.tensor([0] * 8 + [0, 1] + [2, 2, 2, 1, 0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.metrics.frechet import FrechetDistance, frechet_distance, mean_and_covariance
 
 

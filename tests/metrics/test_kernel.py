@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.metrics import kernel
 from src.metrics.kernel import kernel_distance, subset_kernel_distance
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.metrics import manifold
 from src.metrics.manifold import density_coverage, precision_recall
 

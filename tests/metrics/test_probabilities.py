@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics import MetricCollection
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.metrics.probabilities import AMScore, InceptionScore, ModeScore, am_score, inception_score, mode_score
 from tests.conftest import ROOT
 

@@ -6,7 +6,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.networks.classifier import ResidualClassifier, TimmClassifier
 from src.networks.unet import drop_unused, unet
 

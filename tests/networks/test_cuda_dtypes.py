@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from src.core.pixels import to_unit_range
 from src.networks import attention_kernels, dcgan, fused
 from src.networks.classifier import ResidualClassifier
 from src.networks.progressive import Discriminator, Generator, blend_real
 from src.networks.second_derivative import differentiable_twice
 from src.networks.unet import unet
-from src.pixels import to_unit_range
 
 
 @contextmanager

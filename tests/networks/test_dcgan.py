@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.networks.dcgan import Discriminator, Generator
 from src.networks.latent import Latent
 from src.networks.upsampling import UpsampleConv2d

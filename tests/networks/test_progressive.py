@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.networks.equalized import leaky_relu
 from src.networks.progressive import Discriminator, Generator, Progressive, blend_real
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from src.core.errors import UserError
 from src.data.store import Split, Store
-from src.errors import UserError
 from src.release.copies import Originals, describe
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.release.masks import MaskLimits, Shape, binary, find_faults
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from src.core.errors import UserError
 from src.data.store import Split, Store
-from src.errors import UserError
 from src.release.masks import MaskLimits, Shape, find_faults
 from src.release.real_masks import RealMasks, limits_of
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from src.core.errors import UserError
 from src.data.base import Description, ImageData
 from src.data.store import Split, Store
-from src.errors import UserError
 from src.metrics.frechet import frechet_distance, mean_and_covariance
 from src.metrics.intervals import Interval
 from src.metrics.probabilities import am_score, mode_score

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.scoring.passport import Passport, check_same_passports
 
 PASSPORT = Passport(

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning import Trainer
 
-from src.clock import Stream, derive_seed, random_generator
+from src.core.clock import Stream, derive_seed, random_generator
+from src.core.pixels import to_unit_range
 from src.data.store import Split, Store
 from src.data.stream import BatchStream
 from src.networks.dcgan import Discriminator, Generator
 from src.networks.latent import Latent
 from src.networks.progressive import Discriminator as ProgressiveDiscriminator
-from src.pixels import to_unit_range
 from src.training import adversarial
 from src.training.adversarial import AdversarialModule, discriminate, frozen
 from src.training.losses import BinaryCrossEntropy

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.training.divergence import DivergenceMonitor
 
 WON = {"loss_d": 0.0, "d_real": 0.999, "d_fake": 0.001}

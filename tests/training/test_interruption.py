@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from src.errors import Stopped
+from src.core.errors import Stopped
 from src.training.callbacks.interruption import SIGNALS, Interruption
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.training.penalties import R1, GradientPenalty, Penalty
 
 BATCH = 5

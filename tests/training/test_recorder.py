@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from src.run_folder import RunFolder
+from src.core.run_folder import RunFolder
 from src.training.callbacks import recorder
 from src.training.divergence import DivergenceMonitor
 

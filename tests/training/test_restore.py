@@ -8,8 +8,8 @@ import torch
 import yaml
 from PIL import Image
 
-from src.clock import Stream, random_generator
-from src.errors import UserError
+from src.core.clock import Stream, random_generator
+from src.core.errors import UserError
 from src.training import restore
 from src.training.restore import load_data, load_generator, load_run, trusted_packages
 from tests.conftest import SMALL
@@ -104,7 +104,7 @@ CODE = {
         ema={"_target_": "src.training.checkpoint_io.AtomicCheckpointIO.remove_checkpoint", "self": 0, "path": "keep"}
     ),
     "a function that writes": lambda s: s["model"].update(
-        ema={"_target_": "src.atomic.write_atomically", "path": "hacked", "content": ""}
+        ema={"_target_": "src.core.atomic.write_atomically", "path": "hacked", "content": ""}
     ),
     "one made by a resolver": lambda s: s["model"].update(
         ema="${oc.create:{_target_: os.system, command: touch hacked}}"
@@ -160,3 +160,19 @@ def test_a_network_and_an_optimizer_of_the_users_own_come_back_where_their_packa
 
 def test_no_package_is_trusted_unless_the_user_says_so():
     assert trusted_packages() == []
+
+
+def test_a_run_of_an_earlier_version_loads_and_is_known_by_its_command(run_train):
+    asked = (*SMALL, "model=unet", "resolution=32", "name=a", "images=64", "batch_size=8", "model.network.depth=3")
+    assert run_train(*asked).status == 0
+    text = (RUN / "config.yaml").read_text()
+    for new, old in (
+        ("src.tasks.", "src.downstream."),
+        ("src.scoring.generator_scorer", "src.training.generator_scorer"),
+    ):
+        text = text.replace(new, old)
+    assert "src.downstream.segmentation.Segmentation" in text
+    (RUN / "config.yaml").write_text(text)
+    assert type(load_run(RUN).module.task).__name__ == "Segmentation"
+    again = run_train(*asked)
+    assert again.status == 0 and "finished already" in again.err

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from src.clock import Clock
+from src.core.clock import Clock
 from src.data.store import Split, Store
-from src.reporting.grids import grid_tiles
+from src.pictures.grids import grid_tiles
 from src.training.callbacks.samples import Samples
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.training.schedule import FixedSchedule, ProgressiveSchedule, Schedule, State
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from src.core.pixels import to_unit_range
 from src.data.mix import real_images
-from src.downstream.segmentation import image_dice
-from src.pixels import to_unit_range
+from src.tasks.segmentation import image_dice
 from src.training.build import build_module
 from src.training.restore import load_data, load_run
 from src.training.schedule import CosineSchedule

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pytorch_lightning import Trainer
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.training.trainer import REFUSED, check_flags
 from tests.conftest import read_json
 

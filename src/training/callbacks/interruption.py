@@ -9,7 +9,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from src.errors import Stopped
+from src.core.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from src.reporting.figures import save_losses
-from src.run_folder import RunFolder
+from src.core.run_folder import RunFolder
+from src.pictures.figures import save_losses
 from src.training.divergence import DivergenceMonitor
 
 log = logging.getLogger(__name__)

@@ -6,39 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor
-from torchvision.utils import make_grid
 
-from src.atomic import atomic_write
-from src.clock import Stream, random_generator
+from src.core.atomic import atomic_write
+from src.core.clock import Stream, random_generator
+from src.core.pixels import to_unit_range
 from src.data.store import Split
-from src.pixels import to_unit_range
-from src.reporting.grids import COLUMNS, IMAGES, PADDING, TILE_COLUMNS, TILE_HEIGHT, layout
-from src.reporting.overlay import overlay
-
-
-def save_grid(images: Tensor, path: Path, image_channels: int, columns: int = COLUMNS) -> None:
-    """Images (N, C, H, W) in [-1, 1] → one PNG, at most ``columns`` to a row; its metadata say how they lie.
-
-    Channels after the first ``image_channels`` (1 or 3) are masks, inside above 0: they are drawn over the image.
-    """
-    shown, masks = images[:, :image_channels].cpu(), images[:, image_channels:].cpu()
-    if masks.shape[1]:
-        shown = overlay(shown, masks > 0)
-    columns = min(columns, len(images))
-    grid = make_grid(shown.float().clamp(-1, 1).add(1).div(2), nrow=columns, padding=PADDING)
-    if len(images) == 1:  # which make_grid leaves without its border
-        grid = F.pad(grid, [PADDING] * 4)
-    pixels = grid.mul(255).add(0.5).to(torch.uint8).permute(1, 2, 0).numpy()
-    facts = PngInfo()
-    for key, value in {TILE_HEIGHT: images.shape[2], TILE_COLUMNS: columns, IMAGES: len(images)}.items():
-        facts.add_text(key, str(value))
-    with atomic_write(path) as file:
-        Image.fromarray(pixels).save(file, format="PNG", pnginfo=facts)
+from src.pictures.grids import layout
+from src.pictures.sample_grid import save_grid
 
 
 class Samples(Callback):

@@ -7,8 +7,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from src.metrics_file import MetricsFile
-from src.run_folder import RunFolder
+from src.core.metrics_file import MetricsFile
+from src.core.run_folder import RunFolder
 from src.training.scoring import Scorer
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,74 @@
+"""What the configuration computes: ``${run_name:…}``, ``${share:…}`` and the like."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf
+
+from src.core import gpus
+from src.core.run_folder import FREE_SETTINGS, check_name
+
+LONGEST_NAME = 150  # bytes of a folder name, below the 255 that file systems allow
+
+
+def run_name(name: str | None, overrides: Sequence[str]) -> str:
+    """The folder name of what was asked: ``name``, or the overrides: choices first, then single settings."""
+    if name:
+        check_name(str(name))
+        return str(name)
+    asked = [o for o in overrides if re.split(r"[.=]", o.lstrip("+~"))[0] not in FREE_SETTINGS]
+    asked.sort(key=lambda o: ("." in o.partition("=")[0], o))  # model=…, data=… before single settings
+    text = re.sub(r"[^\w.,=+\-]+", "-", ",".join(asked)) or "default"
+    encoded = text.encode()
+    if len(encoded) > LONGEST_NAME:
+        text = f"{encoded[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+    return text
+
+
+def share(total: int, parts: int) -> int:
+    """An even share of ``total``, at least 1."""
+    return max(1, round(total / parts))
+
+
+def phase_share(total: int, start: int, final: int) -> int:
+    """Images of each phase where growing from ``start`` to ``final`` px in equal phases, and two for the last."""
+    doublings = max(0, round(math.log2(final / max(start, 1))))  # the schedule says where they cannot be
+    return max(1, total // (2 * doublings + 2))
+
+
+def attention_resolution(resolution: int) -> int:
+    """Where Enhanced-GAN attends: before its 256 px block, or before the last one of a run that stops below."""
+    return resolution >> max(0, math.ceil(math.log2(resolution / 256)))
+
+
+def channels(of_images: int, masks: Sequence[str], with_masks: bool) -> int:
+    """Of what a generator makes."""
+    from src.data.joint import joint_channels
+
+    return joint_channels(of_images, len(masks), with_masks)
+
+
+def size(resolution: int, aspect: Sequence[int]) -> list[int]:
+    """Height and width in pixels."""
+    from src.data.base import image_size
+
+    return list(image_size(resolution, aspect))
+
+
+# Data and what they need are imported when a configuration is computed: --help and a typo wait for neither.
+OmegaConf.register_new_resolver("phase_share", phase_share, replace=True)
+# The paper's decay of 0.999 per step of 16 images is a half-life of 11,000 images; a short run must forget faster.
+OmegaConf.register_new_resolver("ema_half_life", lambda images: min(11_000, share(images, 50)), replace=True)
+OmegaConf.register_new_resolver("attention_resolution", attention_resolution, replace=True)
+OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
+OmegaConf.register_new_resolver("joint_channels", channels, replace=True)
+OmegaConf.register_new_resolver("image_size", size, replace=True)
+OmegaConf.register_new_resolver("count", len, replace=True)
+OmegaConf.register_new_resolver("least", min, replace=True)
+OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)
+OmegaConf.register_new_resolver("share", share, replace=True)
+OmegaConf.register_new_resolver("gpu_jobs", gpus.job_count, replace=True)
