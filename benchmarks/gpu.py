@@ -31,7 +31,7 @@ from benchmarks.bench_progressive import floating_point_operations, plain_step
 from src.command_line import resolvers  # noqa: F401  # the configuration computes with them
 from src.command_line.overrides import CONF
 from src.core.run_folder import RunFolder
-from src.data.base import Description
+from src.data.description import Description
 from src.data.store import Split, Store
 from src.data.stream import BatchStream
 from src.training.build import build_module

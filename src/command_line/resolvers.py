@@ -54,7 +54,7 @@ def channels(of_images: int, masks: Sequence[str], with_masks: bool) -> int:
 
 def size(resolution: int, aspect: Sequence[int]) -> list[int]:
     """Height and width in pixels."""
-    from src.data.base import image_size
+    from src.data.description import image_size
 
     return list(image_size(resolution, aspect))
 

@@ -1,57 +1,42 @@
-"""What every data set here offers: a description that models are configured from, and its splits."""
+"""What every data set here offers: a description that models are configured from, its splits, and loaders of them."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+from pytorch_lightning import LightningDataModule
+
 from src.core.errors import UserError
-from src.data.store import Split
+from src.data.description import Description
+from src.data.store import Batch, Split
+from src.data.stream import BatchStream
 
 
-def image_size(resolution: int, aspect: Sequence[int]) -> tuple[int, int]:
-    """(height, width) in pixels with ``resolution`` on the longer side.
+class Batches:
+    """The images of ``split`` in order, ``batch_size`` at a time."""
 
-    Raises UserError where an aspect (height, width) has no whole number of pixels.
+    def __init__(self, split: Split, batch_size: int) -> None:
+        self.split, self.batch_size = split, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.split) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.split), self.batch_size):
+            yield self.split.gather(np.arange(start, min(start + self.batch_size, len(self.split))))
+
+
+class ImageData(LightningDataModule, ABC):
+    """A data set. ``prepare`` downloads, decodes or draws it once; the rest is cheap after that.
+
+    Its loaders work with any trainer of Lightning's: a batch is a ``Batch``. That of the training split is the stream
+    on the image clock of the module that is trained, from where the clock stands to the end of its schedule.
     """
-    height, width = aspect
-    longer = max(height, width)
-    if min(height, width) < 1:
-        raise UserError(f"data.aspect=[{height}, {width}] must be positive, as [3, 4]")
-    if resolution * min(height, width) % longer:
-        unit = longer // math.gcd(height, width)
-        grown = unit * 2 ** max(0, round(math.log2(max(resolution, 1) / unit)))
-        raise UserError(
-            f"data.aspect=[{height}, {width}] has no whole number of pixels at data.resolution={resolution}: "
-            f"take a multiple of {unit}, such as {grown}"
-        )
-    return resolution * height // longer, resolution * width // longer
 
-
-@dataclass(frozen=True)
-class Description:
-    """What a model has to know of a data set; the training configuration refers to it as ``${data.channels}`` etc."""
-
-    channels: int
-    resolution: int  # pixels on the longer side
-    classes: tuple[str, ...]  # a label is an index into them; () where the data has no classes
-    masks: tuple[str, ...]  # a mask channel each; () where the data has no masks
-    aspect: tuple[int, int] = (1, 1)  # height : width
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of an image."""
-        return (self.channels, *image_size(self.resolution, self.aspect))
-
-    def as_config(self) -> dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-
-class ImageData(ABC):
-    """A data set. ``prepare`` downloads, decodes or draws it once; the rest is cheap after that."""
+    evaluation_batch_size = 64  # images of a batch of val_dataloader and test_dataloader
 
     @abstractmethod
     def prepare(self) -> None:
@@ -70,3 +55,27 @@ class ImageData(ABC):
         if name not in self.splits:
             raise UserError(f"the data has no split {name!r}: it has {', '.join(self.splits)}")
         return self.splits[name]
+
+    def prepare_data(self) -> None:
+        self.prepare()
+
+    def train_dataloader(self) -> BatchStream:
+        """Raises UserError where there is no module of this repository whose clock it could follow."""
+        module: Any = getattr(self.trainer, "lightning_module", None)
+        if not (hasattr(module, "clock") and hasattr(module, "schedule")):
+            raise UserError("the training images follow the clock of what is trained: train a module of src.training")
+        world_size = self.trainer.world_size if self.trainer else 1
+        return BatchStream(
+            self.split("train"), module.schedule, module.schedule.total, module.seed, module.clock,
+            module.global_rank, world_size,
+        )  # fmt: skip
+
+    def val_dataloader(self) -> Batches | list:
+        return self._in_order("val")
+
+    def test_dataloader(self) -> Batches | list:
+        return self._in_order("test")
+
+    def _in_order(self, split: str) -> Batches | list:
+        """An empty list, as Lightning takes it, where there is no such split."""
+        return Batches(self.splits[split], self.evaluation_batch_size) if split in self.splits else []

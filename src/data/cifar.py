@@ -13,7 +13,8 @@ from torchvision.datasets import CIFAR10
 
 from src.core.errors import UserError
 from src.core.locks import Lock
-from src.data.base import Description, ImageData
+from src.data.base import ImageData
+from src.data.description import Description
 from src.data.store import FORMAT, Split, Store
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -38,6 +39,7 @@ class CifarData(ImageData):
     def __init__(
         self, name: str, root: str, classes: Sequence[str], channels: int, resolution: int, verify: bool, cache: str
     ) -> None:
+        super().__init__()
         unknown = [c for c in classes if c not in CLASSES]
         if unknown or not classes:
             raise UserError(f"data.classes={list(classes)}: CIFAR-10 has only {', '.join(CLASSES)}")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from src.core.errors import UserError
-from src.data.base import Description, ImageData, image_size
+from src.data.base import ImageData
 from src.data.build import Builder, DecodeSettings
 from src.data.decode import require_readers
+from src.data.description import Description, image_size
 from src.data.grouping import check_fractions, match_groups, number_groups, read_column, split_rows
 from src.data.listing import Sample, list_samples
 from src.data.store import Split, Store
@@ -59,6 +60,7 @@ class FolderData(ImageData):
         on_error: str = "fail",
         workers: int | None = None,
     ) -> None:
+        super().__init__()
         if not root:
             raise UserError("data.root is missing: give the folder that holds the images, data.root=/path/to/images")
         _one_of("fit", fit, ("pad", "crop"))

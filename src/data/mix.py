@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from src.core.errors import UserError
-from src.data.base import Description, ImageData
+from src.data.base import ImageData
+from src.data.description import Description
 from src.data.folder import FolderData
 from src.data.grouping import read_column
 from src.data.provenance import TrainingRecord

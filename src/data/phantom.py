@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from src.core.errors import UserError
-from src.data.base import Description, ImageData
+from src.data.base import ImageData
+from src.data.description import Description
 from src.data.phantom_drawing import CLASSES, MASKS, VERSION, draw
 from src.data.store import FORMAT, Split, Store, create_array
 
@@ -49,6 +50,7 @@ class PhantomData(ImageData):
         cache: str | Path,
         name: str = "phantom",
     ) -> None:
+        super().__init__()
         if not isinstance(resolution, int) or resolution < 8:
             raise UserError(f"data.resolution is {resolution}: set it to the pixels a side, 8 or more")
         if channels not in (1, 3):

@@ -22,7 +22,7 @@ from src.core.clock import Stream, random_generator
 from src.core.environment import git_state
 from src.core.errors import UserError
 from src.core.pixels import to_unit_range
-from src.data.base import image_size
+from src.data.description import image_size
 from src.data.fingerprint import DataRecord
 from src.data.mask_reduction import reduce_masks
 from src.data.provenance import TrainingRecord

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from src.core.errors import UserError
 from src.core.pixels import to_bytes
-from src.data.base import Description
+from src.data.description import Description
 from src.networks.classifier import Classifier, ResidualClassifier
 from src.training.checkpoint_io import weights_digest
 from src.training.restore import load_run

@@ -12,8 +12,8 @@ from torch import Tensor
 from src.command_line.overrides import key_of
 from src.command_line.resolvers import run_name
 from src.core.errors import UserError
-from src.data.base import Description
 from src.data.decode import SUFFIXES
+from src.data.description import Description
 from src.data.folder import FolderData
 from src.scoring.judge import Judge
 from src.scoring.observation import shuffled, split_batches

@@ -15,7 +15,8 @@ from torchmetrics.functional.classification import binary_auroc, binary_roc
 from src.core.atomic import write_atomically
 from src.core.errors import UserError
 from src.core.pixels import to_unit_range
-from src.data.base import Description, ImageData
+from src.data.base import ImageData
+from src.data.description import Description
 from src.data.mix import concatenate, read_synthetic
 from src.data.store import Batch, Split, Store
 from src.pictures.figures import COLOURS, figure_png
@@ -43,6 +44,7 @@ class RealOrGenerated(ImageData):
     def __init__(
         self, name: str, real: ImageData, generated: str | None, others: Mapping[str, str] | None, cache: str
     ) -> None:
+        super().__init__()
         if generated is None:
             raise UserError("data.generated is missing: give a folder that src.generate wrote")
         self.name, self.real, self.generated, self.others, self.cache = name, real, generated, dict(others or {}), cache

@@ -54,10 +54,12 @@ class Schedule:
     Attributes:
         boundaries: images shown at each change from one phase to the next.
         resolution: pixels a side at the end.
+        total: images shown by the whole run.
     """
 
     def __init__(self, phases: Iterable[Phase]) -> None:
         self._phases = _number_steps(phases)
+        self.total = self._phases[-1].first + self._phases[-1].images
         self.resolution = self._phases[-1].resolution
         self.boundaries = [phase.first for phase in self._phases[1:]]
 

@@ -88,6 +88,7 @@ class SupervisedModule(ClockedModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.task, self.augmentation = task, augmentation
         self.ema = ema(self.network) if ema is not None else None
+        self._predictions: list[tuple[Tensor, Batch]] = []  # of the split that a trainer goes over
 
     def networks(self) -> dict[str, nn.Module]:
         return {"network": self.network}
@@ -119,6 +120,29 @@ class SupervisedModule(ClockedModule):
             self.ema.update(self.network, state.batch_size)
         return {"loss": loss}
 
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._predictions.append((self._predict(batch), batch))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_scores("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._predictions.append((self._predict(batch), batch))
+
+    def on_test_epoch_end(self) -> None:
+        self._log_scores("test")
+
+    def _log_scores(self, split: str) -> None:
+        """Of all that was predicted since the last time; of this process's share, where there are several."""
+        scores = self.task.evaluate(self._predictions)
+        self._predictions = []
+        self.log_dict({f"{split}_{name}": value for name, value in scores.items()}, batch_size=1)
+
+    def _predict(self, batch: Batch) -> Tensor:
+        """What the evaluated network gives, without augmentation and autocast, in float32."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.evaluated(to_unit_range(batch["image"])).float()
+
     @torch.no_grad()
     def predictions(self, split: Split, batch_size: int = 256) -> Iterator[tuple[Tensor, Batch]]:
         """(output, batch) over the split in order, without augmentation, in evaluation mode and without autocast."""
@@ -127,6 +151,5 @@ class SupervisedModule(ClockedModule):
         network.eval()
         for positions in np.array_split(np.arange(len(split)), max(1, -(-len(split) // batch_size))):
             batch = cast(Batch, {k: cast(Tensor, v).to(self.device) for k, v in split.gather(positions).items()})
-            with torch.autocast(self.device.type, enabled=False):
-                yield network(to_unit_range(batch["image"])).float(), batch
+            yield self._predict(batch), batch
         network.train(training)

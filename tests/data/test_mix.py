@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from src.core.errors import UserError
-from src.data.base import Description, ImageData
+from src.data.base import ImageData
+from src.data.description import Description
 from src.data.mix import concatenate, read_synthetic, take_fraction, training_images
 from src.data.provenance import fingerprints
 from src.data.store import Split, Store

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from src.core.errors import UserError
-from src.data.base import Description, ImageData
+from src.data.base import ImageData
+from src.data.description import Description
 from src.data.store import Split, Store
 from src.metrics.frechet import frechet_distance, mean_and_covariance
 from src.metrics.intervals import Interval
