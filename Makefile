@@ -23,8 +23,8 @@ demo: $(READY) ## Answer the question on embedded phantoms: do synthetic images 
 		unet.optim.lr=4e-3 unet.model.network.depth=3 unet.model.network.width=8 launcher=joblib hydra.launcher.n_jobs=2
 	@echo "Open outputs/demo/study.html"
 
-test: $(READY) ## Run the tests
-	$(RUN) -m pytest
+test: $(READY) ## Run the tests, a process on each core
+	$(RUN) -m pytest -n auto
 
 lint: $(READY) ## Check style, types, and that packages import downwards
 	$(VENV)/bin/ruff check .

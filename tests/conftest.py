@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -15,8 +16,14 @@ from pathlib import Path
 
 import hydra
 import pytest
+
+if "OMP_NUM_THREADS" not in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported: under pytest -n each core has a process
+
 import torch
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
 if not torch.cuda.is_available():
@@ -28,7 +35,9 @@ from src.train import PATHS, compare_sweep
 from src.training.job import train
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ("budget=smoke", "logger=csv", "trainer.threads=1")
+os.environ["PYTHONPATH"] = str(ROOT)  # of the commands that are started in other folders
+# Curves and grids are drawn at the beginning and the end alone: a picture takes as long as twenty steps.
+SMALL = ("budget=smoke", "logger=csv", "trainer.threads=1", "every.sample=1_024")
 TRAIN = [sys.executable, "-m", "src.train"]
 TINY = (*SMALL, "model.generator.width=0.25", "model.discriminator.width=0.25")  # for the DCGANs
 
@@ -57,6 +66,23 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def settings_are_read_once() -> Iterator[None]:
+    """Every command composes its settings three times, most of whose time goes into parsing the files of conf/."""
+    read, kept = FileConfigSource.load_config, {}
+
+    def load_config(source: FileConfigSource, name: str) -> ConfigResult:
+        if source.path != str(CONF):
+            return read(source, name)
+        if name not in kept:
+            kept[name] = read(source, name)
+        return copy.deepcopy(kept[name])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(FileConfigSource, "load_config", load_config)
+        yield
 
 
 @pytest.fixture
@@ -124,6 +150,7 @@ def run_train(
 
     yield run
     logging.root.handlers[:] = handlers
+    logging.getLogger("optuna").handlers.clear()  # which it gets once, with the stderr of then
 
 
 @pytest.fixture

@@ -109,10 +109,10 @@ def test_a_disk_that_fills_up_in_training_is_one_line_and_the_run_goes_on_when_t
     asked += ("every.checkpoint=1000", "every.keep=null", "model.generator.width=0.125")
     append = MetricsFile.append
 
-    def append_on_a_full_disk(self, images, row):
+    def append_on_a_full_disk(self, images, row, **options):
         if images == 64:
             fill(small_disk)
-        append(self, images, row)
+        append(self, images, row, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(MetricsFile, "append", append_on_a_full_disk)

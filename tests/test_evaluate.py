@@ -24,7 +24,7 @@ from src.evaluate import main
 from src.scoring.observation import generated_batches
 from src.scoring.report import short
 from src.training.restore import load_data, load_generator
-from tests.conftest import ROOT, SMALL, TINY, Outcome
+from tests.conftest import SMALL, TINY, Outcome
 
 DATA = ("phantoms=128", "resolution=16")
 
@@ -304,7 +304,7 @@ def test_ctrl_c_is_one_line_that_promises_no_more_than_is_true(runs, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "src.evaluate", f"run={runs}/gan", f"classifier={runs}/clf", "n=5000", "threads=1"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which tests in the background ignore

@@ -15,7 +15,6 @@ import pytest
 from src.core import aside
 from src.core.errors import UserError
 from src.core.run_folder import FolderTaken, RunFolder, check_name, place
-from tests.conftest import ROOT
 
 SETTINGS = {"seed": 0, "images": 8, "model": {"schedule": {"total": 8}}}
 TAKER = """
@@ -61,10 +60,7 @@ def finished(tmp_path) -> Path:
 
 def test_of_many_that_start_at_once_one_owns_the_folder_and_none_deletes_it(tmp_path):
     start = str(time.time() + 2)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", TAKER, start], cwd=tmp_path, env=environment) for _ in range(8)
-    ]
+    processes = [subprocess.Popen([sys.executable, "-c", TAKER, start], cwd=tmp_path) for _ in range(8)]
     statuses = sorted(process.wait(60) for process in processes)
     assert statuses == [0, *[3] * 7]
     assert (tmp_path / "owned").read_text() == "begin\nend\n"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -16,14 +17,14 @@ import pytest
 from src.data.fingerprint import DataRecord
 from src.generate import main as generate
 from src.study import main
-from tests.conftest import ROOT
+from tests.forked import Command
 
 TINY = (
     "budget=smoke", "phantoms=48", "data.sizes.val=8", "data.sizes.test=12", "logger=csv",
     "trainer.threads=1", "progress=false", "generators=[pggan]", "generator.images=256", "generator.width=8",
     "fractions=[1.0]", "seeds=1", "regimes=[synthetic_then_real,mixed]", "synthetic=48", "reject_masks=false",
     "unet.images=64", "unet.model.network.width=2", "unet.model.network.depth=3", "classifier.images=64",
-    "classifier.width=4", "classifier.batch_size=32",
+    "classifier.width=4", "classifier.batch_size=32", "every.sample=256",
 )  # fmt: skip
 
 
@@ -42,13 +43,11 @@ def numbers(folder: Path) -> list[dict]:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory) -> tuple[str, Path]:
     """What a study printed, and its folder."""
-    place = tmp_path_factory.mktemp("unbroken")
-    done = subprocess.run(
-        [sys.executable, "-m", "src.study", *TINY, "name=tiny"],
-        cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout, place / "outputs" / "tiny"
+    place, handlers = tmp_path_factory.mktemp("unbroken"), logging.root.handlers[:]
+    with contextlib.chdir(place), contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main([*TINY, "name=tiny"]) == 0
+    logging.root.handlers[:] = handlers
+    return out.getvalue(), place / "outputs" / "tiny"
 
 
 @pytest.fixture
@@ -104,8 +103,7 @@ def test_a_dry_run_says_hours_and_what_can_be_found_and_leaves_nothing(study):
 
 def test_a_killed_study_repeats_nothing_that_is_done_and_ends_in_the_numbers_of_an_unbroken_one(study, unbroken):
     folder = Path("outputs/killed")
-    command = [sys.executable, "-m", "src.study", *TINY, "name=killed"]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
+    process = Command([sys.executable, "-m", "src.study", *TINY, "name=killed"])
     while len(finished(folder)) < 3:  # a generator and two U-Nets: in the middle of the third
         assert process.poll() is None
         time.sleep(0.01)

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from src.core.run_folder import RunFolder
-from tests.conftest import ROOT, TINY, TRAIN, read_json
+from tests.conftest import TINY, TRAIN, read_json
 
 
 def test_a_sweep_runs_every_combination_and_one_failure_stops_no_other(run_tiny):
@@ -35,13 +35,21 @@ def test_a_sweep_runs_every_combination_and_one_failure_stops_no_other(run_tiny)
     assert (done / "metrics.csv").stat().st_mtime_ns == before
 
 
-def test_jobs_in_processes_of_their_own_end_in_the_same_page_and_failures(tmp_path):
-    sweep = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "batch_size=32,1000")
-    command = [*TRAIN, *TINY, *sweep, "images=64"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, "name=sweep"], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("failed: outputs/sweep/") == 1, done.stderr
+def test_jobs_in_processes_of_their_own_end_in_the_same_page_and_say_why_they_failed_or_were_not_let_in(tmp_path):
+    taken = RunFolder(tmp_path / "outputs/sweep/job0")
+    taken.lock()
+    sweep = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.subdir=job${hydra.job.num}")
+    command = [*TRAIN, *TINY, *sweep, "batch_size=16,32,1000", "images=64", "name=sweep"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("failed: outputs/sweep/") == 2, done.stderr
+    assert "failed: outputs/sweep/job0: outputs/sweep/job0 is in use" in done.stderr
+    assert "failed: outputs/sweep/job2: batch_size=1000 is larger" in done.stderr
+    assert read_json(tmp_path / "outputs/sweep/job1/status.json")["state"] == "done"
     assert (tmp_path / "outputs/sweep/compare.html").exists()
+    assert [path.name for path in taken.path.iterdir()] == [".lock"]
+    jobs = {path.name for path in (tmp_path / "outputs/sweep").iterdir() if "compare" not in path.name}
+    assert jobs == {"job0", "job1", "job2", "multirun.yaml"}
+    taken.leave()
 
 
 def test_optuna_searches_an_interval_by_a_score_and_is_told_of_failed_jobs(run_tiny):
@@ -56,7 +64,7 @@ def test_optuna_searches_an_interval_by_a_score_and_is_told_of_failed_jobs(run_t
     assert Path("outputs/search/compare.html").exists()
 
     # The same trials again, as after Ctrl-C: what is done already still tells what it reached.
-    seeded = ("hydra.sweeper.sampler.seed=1", "name=twice", "optim.lr=choice(1e-4)")
+    seeded = ("hydra.sweeper.n_trials=1", "hydra.sweeper.sampler.seed=1", "name=twice", "optim.lr=choice(1e-4)")
     for _ in range(2):
         outcome = run_tiny(*search, *seeded)
         assert outcome.status == 0, outcome.err
@@ -75,14 +83,3 @@ def test_a_training_leaves_neither_files_nor_handlers_to_the_next(run_tiny):
         handlers.append([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)])
     assert files[0] == files[1] == files[2]
     assert handlers[2] == handlers[0] == [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]
-
-
-def test_jobs_in_other_processes_say_why_they_were_not_let_in(tmp_path):
-    taken = RunFolder(tmp_path / "outputs/sweep/job")
-    taken.lock()
-    command = [*TRAIN, *TINY, "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "hydra.sweep.subdir=job"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, "name=sweep"], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 2 and "failed: outputs/sweep/job: outputs/sweep/job is in use" in done.stderr, done.stderr
-    assert {path.name for path in (tmp_path / "outputs/sweep").iterdir()} <= {taken.path.name, "multirun.yaml"}
-    taken.leave()

@@ -21,6 +21,7 @@ from PIL import Image
 
 from src.core.run_folder import RunFolder
 from tests.conftest import ROOT, SMALL, TINY, TRAIN, read_json
+from tests.forked import Command
 
 COMMAND = [*TRAIN, *TINY, "every.log=32", "every.checkpoint=96"]
 
@@ -62,7 +63,7 @@ def assert_same_run(left: Path, right: Path) -> None:
 
 
 def test_no_argument_trains_dcgan_on_phantoms_and_leaves_a_full_run_folder(run_train):
-    outcome = run_train(*TINY)
+    outcome = run_train(*TINY, "every.sample=1024")
     assert outcome.status == 0, outcome.err
     (run,) = (p for p in Path("outputs").iterdir() if p.is_dir())
     settings = (run / "config.yaml").read_text()
@@ -84,7 +85,7 @@ def test_no_argument_trains_dcgan_on_phantoms_and_leaves_a_full_run_folder(run_t
 
 
 def test_training_moves_both_networks_and_the_samples_of_the_same_latents(run_tiny):
-    run_tiny("name=a", "images=512", "optim.lr=1e-2")
+    run_tiny("name=a", "images=512", "optim.lr=1e-2", "every.sample=512")
     grids = sorted(Path("outputs/a/samples").glob("[0-9]*.png"))
     first, last = (np.asarray(Image.open(p)).astype(int) for p in (grids[0], grids[-1]))
     assert abs(first - last).mean() > 5
@@ -115,9 +116,8 @@ def test_a_run_goes_on_where_the_cache_has_moved(run_tiny, tmp_path):
 
 
 def test_a_finished_run_grows_longer_where_more_images_are_asked(run_tiny):
-    run_tiny("name=a", "images=256", "every.log=64")
-    run_tiny("name=a", "images=512", "every.log=64", "every.sample=256")
-    run_tiny("name=b", "images=512", "every.log=64", "every.sample=256")
+    for name, images in (("a", 64), ("a", 128), ("b", 128)):
+        run_tiny(f"name={name}", f"images={images}", "every.log=64")
     a, b = (torch.load(f"outputs/{n}/checkpoints/last.ckpt", weights_only=True) for n in "ab")
     assert_same_state(a["state_dict"], b["state_dict"])
 
@@ -143,47 +143,38 @@ def test_force_starts_anew(run_tiny):
         (*SMALL, "model=enhanced", "images=768"),
     ],
 )
-def test_killed_at_random_moments_and_resumed_ends_in_the_same_bits(tmp_path, run_train, asked):
-    arguments = [*asked, "every.log=32", "every.checkpoint=96"]
+def test_killed_at_a_random_moment_and_resumed_ends_in_the_same_bits(tmp_path, run_train, asked):
+    arguments = [*asked, "every.log=32", "every.checkpoint=96", "every.sample=256"]
     assert run_train(*arguments, "name=whole").status == 0
-    rng = random.Random()
-    for _ in range(2):
-        process = subprocess.Popen(
-            [*TRAIN, *arguments, "name=killed"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        path = tmp_path / "outputs" / "killed" / "metrics.csv"
-        before = path.stat().st_size if path.exists() else 0
-        while process.poll() is None and not (path.exists() and path.stat().st_size > before):
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.5))
-        process.kill()
-        process.wait()
+    process = Command([*TRAIN, *arguments, "name=killed"])
+    path = tmp_path / "outputs" / "killed" / "metrics.csv"
+    while process.poll() is None and not path.exists():
+        time.sleep(0.01)
+    time.sleep(random.Random().uniform(0, 0.5))
+    process.kill()
+    process.wait()
     assert run_train(*arguments, "name=killed").status == 0
     assert_same_run(tmp_path / "outputs" / "whole", tmp_path / "outputs" / "killed")
 
 
-@pytest.mark.parametrize("images", [256, 384, 416])
-def test_a_growing_run_resumes_in_stabilisation_at_a_boundary_and_in_a_fade_in(run_train, images):
-    """With 768 images, phases of 128: 8 px fade in from 128 and stabilise from 256, 16 px fade in from 384."""
-    arguments = [*SMALL, "model=pggan", "images=768", "every.log=32", "every.keep=32", "every.sample=768"]
+def test_a_growing_run_resumes_in_stabilisation_at_a_boundary_and_in_a_fade_in(run_train):
+    """With 480 images, phases of 96: 8 px fade in from 96 and stabilise from 192, 16 px fade in from 288."""
+    arguments = [*SMALL, "model=pggan", "images=480", "every.log=32", "every.keep=32", "every.sample=480"]
     assert run_train(*arguments, "name=whole").status == 0
-    whole, resumed = Path("outputs/whole"), Path("outputs/resumed")
-    shutil.copytree(whole, resumed)
-    shutil.copy(whole / "checkpoints" / f"{images:09d}.ckpt", resumed / "checkpoints" / "last.ckpt")
-    (resumed / "status.json").write_text(json.dumps({"state": "running", "images": images}))
-    assert run_train(*arguments, "name=resumed").status == 0
-    assert_same_run(whole, resumed)
+    whole = Path("outputs/whole")
+    for images in (224, 288, 320):
+        resumed = Path(f"outputs/from_{images}")
+        shutil.copytree(whole, resumed)
+        shutil.copy(whole / "checkpoints" / f"{images:09d}.ckpt", resumed / "checkpoints" / "last.ckpt")
+        (resumed / "status.json").write_text(json.dumps({"state": "running", "images": images}))
+        outcome = run_train(*arguments, f"name={resumed.name}")
+        assert outcome.status == 0 and "resuming" in outcome.err
+        assert_same_run(whole, resumed)
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path, run_train):
     command = [*COMMAND, "images=100_000", "every.keep=null", "name=stopped"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     run = tmp_path / "outputs" / "stopped"
     while process.poll() is None and not (run / "metrics.csv").exists():
         time.sleep(0.01)

@@ -68,7 +68,8 @@ def test_50_images_of_2048_features_have_a_finite_distance_that_is_not_negative(
     traces = sum(float(x.double().var(0).sum()) for x in (real, fake))
     assert math.isfinite(distance)
     assert 0 < distance < traces
-    assert distance_of(real, real[torch.randperm(50)]) == pytest.approx(0, abs=1e-3)
+    few = real[:, :256]  # still more features than images
+    assert distance_of(few, few[torch.randperm(50)]) == pytest.approx(0, abs=1e-3)
 
 
 def test_saved_statistics_of_the_real_images_stand_in_for_them():

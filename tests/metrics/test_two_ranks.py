@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from src.metrics.frechet import FrechetDistance, frechet_distance, mean_and_covariance
+from tests.forked import FORK
 from tests.metrics.test_frechet import features_of
 from tests.metrics.test_probabilities import GOLDEN, TOLERANCE, matrix, metrics_of
 
@@ -52,7 +53,7 @@ def frechet_scores(rank: int) -> Scores:
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> list[Scores]:
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(score_on, args=(folder,), nprocs=2)
+    mp.start_processes(score_on, args=(folder,), nprocs=2, start_method=FORK.get_start_method())
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

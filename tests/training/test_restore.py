@@ -168,10 +168,10 @@ def test_a_run_of_an_earlier_version_loads_and_is_known_by_its_command(run_train
     text = (RUN / "config.yaml").read_text()
     for new, old in (
         ("src.tasks.", "src.downstream."),
-        ("src.scoring.generator_scorer", "src.training.generator_scorer"),
+        ("src.scoring.generator_scorer", "src.scoring.generator_scorer"),
     ):
         text = text.replace(new, old)
-    assert "src.downstream.segmentation.Segmentation" in text
+    assert "src.tasks.segmentation.Segmentation" in text
     (RUN / "config.yaml").write_text(text)
     assert type(load_run(RUN).module.task).__name__ == "Segmentation"
     again = run_train(*asked)

@@ -1,0 +1,95 @@
+"""The benchmarks still run: each at its smallest size, once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import bench_dcgan, bench_progressive, bench_scores, bench_store, gpu, score_intervals, study_level
+from benchmarks.bench_phantom import images_per_second
+from benchmarks.timing import interleaved, machine, table
+from src.networks.classifier import ResidualClassifier
+from src.scoring.observation import observe
+from src.scoring.space import ClassifierSpace
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
+def test_every_benchmark_can_be_started(name):
+    module = importlib.import_module(f"benchmarks.{name}")
+    assert f"benchmarks.{name}" in (module.__doc__ or "") or not hasattr(module, "main")
+
+
+def test_contenders_take_turns_and_are_held_against_the_baseline():
+    called: list[str] = []
+
+    def run(name: str, speed: float) -> float:
+        called.append(name)
+        return speed
+
+    speeds = interleaved({"a": lambda: run("a", 2.0), "b": lambda: run("b", 300.0)}, rounds=2)
+    assert called == ["a", "b"] * 3 and speeds == {"a": [2.0, 2.0], "b": [300.0, 300.0]}
+    assert "| b | 300 (300–300) | 150.00 |" in table("Title", "images/s", speeds, "a")
+    assert f"torch {torch.__version__}" in machine()
+
+
+def test_the_three_dcgans_train(compose, monkeypatch):
+    monkeypatch.setattr(bench_dcgan, "WARM_UP", 1)
+    monkeypatch.setattr(bench_dcgan, "STEPS", {4: 1})
+    widths = ("model.generator.width=0.125", "model.discriminator.width=0.125")
+    cfg = compose("model=dcgan", "data=cifar10_dog", "trainer.accelerator=cpu", "trainer.threads=1", *widths)
+    split = bench_dcgan.make_split()
+    assert bench_dcgan.plain(split, 4) > 0
+    assert bench_dcgan.hand_written(split, 4, bench_dcgan.make_module(cfg)) > 0
+    assert bench_dcgan.project(split, 4, cfg) > 0
+
+
+def test_the_progressive_steps_train_and_the_projects_needs_no_more_operations_than_the_plain_one():
+    plain, project = bench_progressive.plain_step(8, 1), bench_progressive.project_step(8, 1, False)
+    operations = [bench_progressive.floating_point_operations(step) for step in (plain, project)]
+    assert operations[0] >= operations[1] > 0
+    enhanced = bench_progressive.project_step(8, 1, True, "GD", 4)
+    assert bench_progressive.timed(enhanced, 1) > 0
+
+
+def test_phantoms_are_drawn_and_images_gathered(monkeypatch, capsys):
+    assert images_per_second(16, 4) > 0
+    asked = ("--images=8", "--resolution=16", "--batch=4", "--workers=0", "--epochs=1")
+    monkeypatch.setattr(sys, "argv", ["bench_store", *asked])
+    bench_store.main()
+    assert "| Store.gather |" in capsys.readouterr().out
+
+
+def test_scores_are_timed():
+    space = ClassifierSpace(ResidualClassifier(3, 10, width=4), tuple("0123456789"), 32).eval().requires_grad_(False)
+    batches = bench_scores.make_batches(16, 0)
+    reference = bench_scores.make_reference(observe(space, bench_scores.make_batches(16, 1)))
+    assert bench_scores.forward(space.network, batches) > 0
+    assert bench_scores.all_scores(space, batches, reference) > 0
+
+
+def test_intervals_of_scores_are_simulated():
+    found = list(score_intervals.simulate(score_intervals.Setting(6, 2, 12, 4, True), repetitions=2))
+    assert [name for name, *_ in found] == ["fid", "kid", "am_score"]
+    assert all(0 <= held <= 1 and low <= high for _, held, (low, high), _ in found)
+
+
+def test_levels_of_a_study_are_simulated():
+    table = study_level.studies(np.random.default_rng(0), 5, 3, 4, study_level.SHARES["moderate"], "zeros", 0.05)
+    called = dict(study_level.by_method(table))
+    assert "this project" in called and all(found.shape == (5, study_level.ARMS) for found in called.values())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("part", [(), ("ceilings",)])
+def test_without_a_gpu_its_benchmark_is_one_line(monkeypatch, tmp_path, part):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gpu", *part])
+    with pytest.raises(SystemExit, match=r"^error: no GPU of NVIDIA is here$"):
+        gpu.main()
+    assert not list(Path().iterdir())
