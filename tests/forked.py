@@ -13,7 +13,8 @@ from typing import Any
 from src.core.locks import INHERITED
 
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["src.training.job", "src.downstream.pipeline", "src.scoring.judge"])
+if sys.platform != "darwin":  # whose libraries may not be used after a fork: there each process imports its own
+    FORK.set_forkserver_preload(["src.training.job", "src.downstream.pipeline", "src.scoring.judge"])
 
 
 class _Descriptor:
