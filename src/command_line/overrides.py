@@ -254,7 +254,8 @@ def _check_groups(overrides: Iterable[Override]) -> None:
         for choice, value in [(override.input_line, None)] if override.is_delete() else _values(override):
             names = value if several and isinstance(value, list) else [value]
             if not all(isinstance(name, str) and name and "${" not in name for name in names):
-                options = ", ".join(sorted(path.stem for path in (CONF / override.key_or_group).glob("*.yaml")))
+                # Hydra's own groups, such as its launchers, are not in conf/ alone.
+                options = ", ".join(GlobalHydra.instance().config_loader().get_group_options(override.key_or_group))
                 raise UserError(f"{choice}: {f'choose one of {options}' if options else 'give a name'}")
 
 
