@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 MOVED = {  # modules
-    "src.tasks.augmentation": "src.tasks.augmentation",
-    "src.tasks.classification": "src.tasks.classification",
-    "src.tasks.detection": "src.tasks.detection",
-    "src.tasks.segmentation": "src.tasks.segmentation",
-    "src.scoring.generator_scorer": "src.scoring.generator_scorer",
+    "src.downstream.augmentation": "src.tasks.augmentation",
+    "src.downstream.classification": "src.tasks.classification",
+    "src.downstream.detection": "src.tasks.detection",
+    "src.downstream.segmentation": "src.tasks.segmentation",
+    "src.training.generator_scorer": "src.scoring.generator_scorer",
 }
 
 

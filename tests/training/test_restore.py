@@ -171,7 +171,7 @@ def test_a_run_of_an_earlier_version_loads_and_is_known_by_its_command(run_train
         ("src.scoring.generator_scorer", "src.scoring.generator_scorer"),
     ):
         text = text.replace(new, old)
-    assert "src.tasks.segmentation.Segmentation" in text
+    assert "src.downstream.segmentation.Segmentation" in text
     (RUN / "config.yaml").write_text(text)
     assert type(load_run(RUN).module.task).__name__ == "Segmentation"
     again = run_train(*asked)
