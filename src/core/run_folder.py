@@ -29,6 +29,8 @@ FREE_SETTINGS = (
     "progress", "scores",
 )  # fmt: skip
 
+# Of the trainer's, those that decide on the numbers; a flag of Lightning's, or how a GPU is used, may differ.
+TRAINER_SETTINGS = ("accelerator", "devices", "precision", "threads")
 
 RESTORE = "restore it, choose another folder with name=<another>, or train anew with force=true"
 LOCK, LOG = ".lock", "run.log"
@@ -75,6 +77,8 @@ def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide what is trained; ``images`` alone says for how long."""
     kept = {key: _without_cache(value) for key, value in settings.items() if key not in FREE_SETTINGS}
     model = kept["model"]
+    if "trainer" in kept:
+        kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key in TRAINER_SETTINGS}
     return {**kept, "model": {**model, "schedule": {k: v for k, v in model["schedule"].items() if k != "total"}}}
 
 
