@@ -18,10 +18,10 @@ from benchmarks.timing import interleaved, machine, table
 from src.metrics.frechet import mean_and_covariance
 from src.metrics.probabilities import means
 from src.networks.classifier import ResidualClassifier
-from src.scoring.observation import Observation, observe
+from src.scoring.feature_extractors import ClassifierFeatures
+from src.scoring.image_features import ImageFeatures, extract
 from src.scoring.reference import NEIGHBOURS, Reference
 from src.scoring.scores import Rules, compute_scores
-from src.scoring.space import ClassifierSpace
 
 BATCH = 256
 
@@ -31,7 +31,7 @@ def make_batches(count: int, seed: int) -> list[Tensor]:
     return list(images.contiguous(memory_format=torch.channels_last).split(BATCH))
 
 
-def make_reference(seen: Observation) -> Reference:
+def make_reference(seen: ImageFeatures) -> Reference:
     assert seen.probabilities is not None
     own = means(seen.probabilities)
     mean, covariance = mean_and_covariance(seen.features)
@@ -48,20 +48,20 @@ def forward(network: ResidualClassifier, batches: list[Tensor]) -> float:
     return sum(map(len, batches)) / (time.perf_counter() - started)
 
 
-def all_scores(space: ClassifierSpace, batches: list[Tensor], reference: Reference) -> float:
+def all_scores(extractor: ClassifierFeatures, batches: list[Tensor], reference: Reference) -> float:
     started = time.perf_counter()
-    compute_scores(reference, observe(space, batches), Rules(allow_small=True))
+    compute_scores(reference, extract(extractor, batches), Rules(allow_small=True))
     return sum(map(len, batches)) / (time.perf_counter() - started)
 
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     network = ResidualClassifier(3, 10).to(memory_format=torch.channels_last)
-    space = ClassifierSpace(network, tuple("0123456789"), 32).eval().requires_grad_(False)
+    extractor = ClassifierFeatures(network, tuple("0123456789"), 32).eval().requires_grad_(False)
     batches = make_batches(count, 0)
-    reference = make_reference(observe(space, make_batches(count, 1)))
+    reference = make_reference(extract(extractor, make_batches(count, 1)))
     speeds = interleaved(
-        {"forward": lambda: forward(network, batches), "all scores": lambda: all_scores(space, batches, reference)},
+        {"forward": lambda: forward(network, batches), "all scores": lambda: all_scores(extractor, batches, reference)},
         rounds=3,
     )
     print(f"{machine()}; float32\n")

@@ -30,49 +30,49 @@ def evaluate(cfg: DictConfig) -> Path:
     from src.core import environment
     from src.data.base import ImageData
     from src.data.fingerprint import check_same_images
-    from src.scoring.contest import check_against, hold, sizes
-    from src.scoring.judge import Judge
+    from src.scoring.evaluator import Evaluator
+    from src.scoring.image_source import open_source
     from src.scoring.picture import save_picture
     from src.scoring.report import as_json, as_table, by_size, caption, read_rows
+    from src.scoring.rows import check_against, score_beside, sizes
     from src.scoring.scores import Rules
-    from src.scoring.subject import open_subject
     from src.training.restore import load_data
 
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
-    subject = open_subject(Path(cfg.run))
+    source = open_source(Path(cfg.run))
     others = []
     for path in [cfg.against] if isinstance(cfg.against, str) else cfg.against:
         try:
             others.append(read_rows(Path(path)))
         except UserError as problem:
             raise UserError(f"against={path}: {problem}") from problem
-    if cfg.get("data") is None and subject.run is None:
+    if cfg.get("data") is None and source.run is None:
         raise UserError(f"data is missing: say what the images of {cfg.run} are set against, e.g. data=cifar10")
-    data: ImageData = instantiate(cfg.data) if cfg.get("data") else load_data(subject.run)  # type: ignore[arg-type]
+    data: ImageData = instantiate(cfg.data) if cfg.get("data") else load_data(source.run)  # type: ignore[arg-type]
     data.prepare()
-    if subject.run is not None and not cfg.get("data"):
-        check_same_images(subject.run.folder, data)
+    if source.run is not None and not cfg.get("data"):
+        check_same_images(source.run.folder, data)
     rules = Rules(cfg.kid_subset, cfg.allow_small)
-    judge = Judge(data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache)
-    if left_out := judge.check(cfg.n):
+    evaluator = Evaluator(data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache)
+    if left_out := evaluator.check(cfg.n):
         print(left_out)
     for size in sizes(data, cfg.n)[1:]:
         if (subset := rules.subset(len(data.split("train")), size)) < (cfg.kid_subset or 0):
             print(f"kid_subset={cfg.kid_subset} is more than the {size} unseen images: in their table it is {subset}")
     device = environment.device(cfg.device)
-    judge.space.to(device)
-    if subject.module is not None:
-        subject.module.to(device)
-    check_against(judge, subject, cfg.n, others)
+    evaluator.extractor.to(device)
+    if source.module is not None:
+        source.module.to(device)
+    check_against(evaluator, source, cfg.n, others)
     named = place(cfg.paths.outputs, "evaluate").parent
-    out = Path(cfg.out) if cfg.out else subject.out(named, cfg.hydra.overrides.task)
+    out = Path(cfg.out) if cfg.out else source.out(named, cfg.hydra.overrides.task)
     try:
         make_writable(out)
     except OSError as problem:
         raise UserError(f"{out} cannot be written ({one_line(problem)}): out=<folder> names another place") from problem
     try:
-        rows, samples = hold(judge, subject, cfg.n, cfg.intervals)
+        rows, samples = score_beside(evaluator, source, cfg.n, cfg.intervals)
     except BaseException:
         with suppress(OSError):
             out.rmdir()  # where nothing else is in it

@@ -14,7 +14,7 @@ from src.core.locks import INHERITED
 
 FORK = multiprocessing.get_context("forkserver")
 if sys.platform != "darwin":  # whose libraries may not be used after a fork: there each process imports its own
-    FORK.set_forkserver_preload(["src.training.job", "src.downstream.pipeline", "src.scoring.judge"])
+    FORK.set_forkserver_preload(["src.training.job", "src.downstream.pipeline", "src.scoring.evaluator"])
 
 
 class _Descriptor:

@@ -14,8 +14,8 @@ from benchmarks import bench_dcgan, bench_progressive, bench_scores, bench_store
 from benchmarks.bench_phantom import images_per_second
 from benchmarks.timing import interleaved, machine, table
 from src.networks.classifier import ResidualClassifier
-from src.scoring.observation import observe
-from src.scoring.space import ClassifierSpace
+from src.scoring.feature_extractors import ClassifierFeatures
+from src.scoring.image_features import extract
 from tests.conftest import ROOT
 
 
@@ -66,11 +66,13 @@ def test_phantoms_are_drawn_and_images_gathered(monkeypatch, capsys):
 
 
 def test_scores_are_timed():
-    space = ClassifierSpace(ResidualClassifier(3, 10, width=4), tuple("0123456789"), 32).eval().requires_grad_(False)
+    extractor = (
+        ClassifierFeatures(ResidualClassifier(3, 10, width=4), tuple("0123456789"), 32).eval().requires_grad_(False)
+    )
     batches = bench_scores.make_batches(16, 0)
-    reference = bench_scores.make_reference(observe(space, bench_scores.make_batches(16, 1)))
-    assert bench_scores.forward(space.network, batches) > 0
-    assert bench_scores.all_scores(space, batches, reference) > 0
+    reference = bench_scores.make_reference(extract(extractor, bench_scores.make_batches(16, 1)))
+    assert bench_scores.forward(extractor.network, batches) > 0
+    assert bench_scores.all_scores(extractor, batches, reference) > 0
 
 
 def test_intervals_of_scores_are_simulated():

@@ -47,7 +47,7 @@ def attention_resolution(resolution: int) -> int:
 
 def channels(of_images: int, masks: Sequence[str], with_masks: bool) -> int:
     """Of what a generator makes."""
-    from src.data.joint import joint_channels
+    from src.data.mask_channels import joint_channels
 
     return joint_channels(of_images, len(masks), with_masks)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 MOVED = {  # modules
+    "src.data.mix": "src.data.training_images",
     "src.downstream.augmentation": "src.tasks.augmentation",
     "src.downstream.classification": "src.tasks.classification",
     "src.downstream.detection": "src.tasks.detection",

@@ -13,8 +13,8 @@ from src.core.errors import UserError
 from src.core.pixels import to_unit_range
 from src.core.run_folder import digest
 from src.data.base import ImageData
-from src.data.mix import read_synthetic
 from src.data.provenance import TrainingRecord
+from src.data.training_images import read_synthetic
 from src.downstream.page import Copy
 from src.downstream.results import fraction_text
 from src.release.copies import Comparison, describe

@@ -24,7 +24,10 @@ from src.data.store import count_splits
 from src.downstream.analysis import Study, analyse
 from src.downstream.asked import compose
 from src.downstream.exports import cautions_of_exports, compare_with_real, export, facts_of, left_out_of
-from src.downstream.gather import (
+from src.downstream.generator_scores import score_generators
+from src.downstream.jobs import Launcher, run_jobs
+from src.downstream.page import write_study
+from src.downstream.page_content import (
     StudyRuns,
     cautions_of,
     collect,
@@ -33,14 +36,11 @@ from src.downstream.gather import (
     study_page,
     warnings_of,
 )
-from src.downstream.jobs import Launcher, run_jobs
-from src.downstream.judging import score_generators
-from src.downstream.page import write_study
 from src.downstream.plan import Job, StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
 from src.downstream.power import Spread, earlier_spread, power_of
 from src.downstream.preflight import check_data, check_generator, check_trainings, synthetic_count
-from src.downstream.record import record
 from src.downstream.results import to_json
+from src.downstream.verdict_log import record
 from src.downstream.workload import as_table, workload
 from src.training.build import build_loggers
 from src.training.job import check_same_data, train
@@ -109,8 +109,8 @@ def _carry_out(
         if not is_run(name)
         for fraction in settings.generator_fractions
     }
-    judge = [classifier_job(settings)] if needs_classifier(cfg, data) else []
-    run([*to_train.values(), *judge])
+    classifier_jobs = [classifier_job(settings)] if needs_classifier(cfg, data) else []
+    run([*to_train.values(), *classifier_jobs])
     holder.saved()
     generators = given | {key: load_generator(folder / job.name) for key, job in to_train.items()}
     for generator in generators.values():
@@ -123,7 +123,7 @@ def _carry_out(
         run([unet.job for unet in stage])
         jobs += stage
 
-    classifier = folder / judge[0].name if judge else None
+    classifier = folder / classifier_jobs[0].name if classifier_jobs else None
     scored = {}
     if cfg.score_generators:
         scored = score_generators(of_largest_share(generators), data, classifier, count, unet.paths.cache)

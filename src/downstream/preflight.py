@@ -11,10 +11,10 @@ from omegaconf import DictConfig, open_dict
 from src.core import processes
 from src.core.errors import UserError, one_line
 from src.data.base import ImageData
-from src.data.joint import join_masks, require_masks
-from src.data.mix import take_fraction
+from src.data.mask_channels import join_masks, require_masks
 from src.data.store import Split
 from src.data.stream import BatchStream
+from src.data.training_images import take_fraction
 from src.downstream.plan import StudySettings
 from src.downstream.results import MIXED, SYNTHETIC_THEN_REAL
 from src.training.build import build_module

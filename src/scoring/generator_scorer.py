@@ -9,10 +9,10 @@ from typing import Any
 
 from src.core.atomic import write_atomically
 from src.data.base import ImageData
-from src.scoring.contest import judged
-from src.scoring.judge import Judge
-from src.scoring.observation import Observation
+from src.scoring.evaluator import Evaluator
+from src.scoring.image_features import ImageFeatures
 from src.scoring.report import as_json
+from src.scoring.rows import scored_row
 from src.scoring.scores import Rules
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class GeneratorScorer:
         count: images generated each time.
         kid_subset, allow_small: see ``Rules``.
 
-    The others are those of ``Judge``.
+    The others are those of ``Evaluator``.
 
     Raises:
         UserError: the classifier does not fit the data, or there are too few images: at the start, not after hours.
@@ -45,28 +45,28 @@ class GeneratorScorer:
     ) -> None:
         rules = Rules(kid_subset, allow_small, prefix="scores.")
         self.count = count
-        self.judge = Judge(data, classifier, features, seed, batch_size, rules, cache)
-        if left_out := self.judge.check(count):
+        self.evaluator = Evaluator(data, classifier, features, seed, batch_size, rules, cache)
+        if left_out := self.evaluator.check(count):
             log.warning(left_out)
-        self.identity = f"{self.judge.space.digest()} count={count} seed={seed} kid_subset={kid_subset}"
+        self.identity = f"{self.evaluator.extractor.digest()} count={count} seed={seed} kid_subset={kid_subset}"
 
     @property
     def best(self) -> str:
         """The score that tells the best checkpoint: FID, or KID where there are too few images for it."""
-        return "fid" if "fid" in self.judge.names(self.count) else "kid"
+        return "fid" if "fid" in self.evaluator.names(self.count) else "kid"
 
     def names(self, module: Any) -> tuple[list[str], list[str]]:
-        names = self.judge.names(self.count)
+        names = self.evaluator.names(self.count)
         return names, names
 
     def during(self, module: Any) -> dict[str, float]:
-        return self.judge.scores(self._observe(module))
+        return self.evaluator.scores(self._extract(module))
 
     def final(self, module: Any, folder: Path) -> dict[str, float]:
         """As ``during``; ``folder`` gets ``scores.json``, with intervals and passport."""
-        row = judged(self.judge, folder.absolute().name, self._observe(module), module=module)
+        row = scored_row(self.evaluator, folder.absolute().name, self._extract(module), module=module)
         write_atomically(folder / "scores.json", json.dumps(as_json([row]), indent=1))
         return dict(row.scores)
 
-    def _observe(self, module: Any) -> Observation:
-        return self.judge.observe(self.judge.generated(module, self.count), "generated")
+    def _extract(self, module: Any) -> ImageFeatures:
+        return self.evaluator.extract(self.evaluator.generated(module, self.count), "generated")

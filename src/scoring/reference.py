@@ -17,8 +17,8 @@ from src.data.store import Split
 from src.metrics.accuracy import accuracy, balanced_accuracy
 from src.metrics.frechet import mean_and_covariance
 from src.metrics.probabilities import Means, means
-from src.scoring.observation import numbered, observe, shuffled, split_batches
-from src.scoring.space import FeatureSpace
+from src.scoring.feature_extractors import FeatureExtractor
+from src.scoring.image_features import extract, numbered, shuffled, split_batches
 
 FORMAT = 2  # part of every file's name: raise it when what is measured changes
 NEIGHBOURS = 5_000  # images a side whose features are compared one by one, at a cost of their square
@@ -62,16 +62,16 @@ def _cases(split: Split) -> str | None:
     return hashlib.sha256(numbered(split.cases, len(split)).numpy().tobytes()).hexdigest()
 
 
-def load_reference(space: FeatureSpace, data: ImageData, cache: Path, batch_size: int) -> Reference:
+def load_reference(extractor: FeatureExtractor, data: ImageData, cache: Path, batch_size: int) -> Reference:
     """From ``cache``, else measured, ``batch_size`` images at once, and kept there."""
     names = [name for name in ("train", held_out(data)) if name]
     splits = [(name, fingerprint(data.split(name)), _cases(data.split(name))) for name in names]
-    key = repr((FORMAT, splits, data.description.classes, space.digest()))
+    key = repr((FORMAT, splits, data.description.classes, extractor.digest()))
     path = cache / "scores" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pt"
     try:
         return Reference(**torch.load(path, weights_only=True))
     except Exception:  # absent, cut short, or of another version: measured anew
-        reference = _measure(space, data, batch_size)
+        reference = _measure(extractor, data, batch_size)
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f"{path.stem}-{os.getpid()}.pt")  # the jobs of a sweep may write at once
     with atomic_write(own) as file:
@@ -80,11 +80,11 @@ def load_reference(space: FeatureSpace, data: ImageData, cache: Path, batch_size
     return reference
 
 
-def _measure(space: FeatureSpace, data: ImageData, batch_size: int) -> Reference:
+def _measure(extractor: FeatureExtractor, data: ImageData, batch_size: int) -> Reference:
     split = shuffled(data.split("train"), seed=0)
-    seen = observe(space, split_batches(split, batch_size), "real training", split.cases)
+    seen = extract(extractor, split_batches(split, batch_size), "real training", split.cases)
     some = seen.take(NEIGHBOURS)
-    accuracies = _accuracies(space, data, batch_size)
+    accuracies = _accuracies(extractor, data, batch_size)
     own = None if seen.probabilities is None else means(seen.probabilities, "training")
     mean, covariance = mean_and_covariance(seen.features)
     return Reference(
@@ -107,15 +107,17 @@ def held_out(data: ImageData) -> str | None:
     return next((name for name in ("test", "val") if name in data.splits), None)
 
 
-def _accuracies(space: FeatureSpace, data: ImageData, batch_size: int) -> tuple[float, float] | None:
+def _accuracies(extractor: FeatureExtractor, data: ImageData, batch_size: int) -> tuple[float, float] | None:
     """Of the classifier on images that nothing learned from, and the mean over classes; None where it has none."""
     name = held_out(data)
-    if name is None or not space.classes:
+    if name is None or not extractor.classes:
         return None
     split = data.split(name)
-    probabilities = observe(space, split_batches(split, batch_size), f"real {name}").probabilities
+    probabilities = extract(extractor, split_batches(split, batch_size), f"real {name}").probabilities
     assert probabilities is not None
-    numbers = torch.tensor([space.classes.index(c) for c in data.description.classes])  # its own, of the data's classes
+    numbers = torch.tensor(
+        [extractor.classes.index(c) for c in data.description.classes]
+    )  # its own, of the data's classes
     labels = numbers[torch.from_numpy(np.ascontiguousarray(split.store.labels[split.rows]))]
     predicted = probabilities.argmax(1)
-    return accuracy(predicted, labels), balanced_accuracy(predicted, labels, len(space.classes))
+    return accuracy(predicted, labels), balanced_accuracy(predicted, labels, len(extractor.classes))

@@ -23,7 +23,7 @@ from src.metrics.intervals import (
 from src.metrics.kernel import subset_kernel_distance
 from src.metrics.manifold import density_coverage, precision_recall
 from src.metrics.probabilities import Means, am_score_of, inception_score_of, means, mode_score_of
-from src.scoring.observation import Observation, renumbered
+from src.scoring.image_features import ImageFeatures, renumbered
 from src.scoring.reference import NEIGHBOURS, Reference
 from src.scoring.titles import LOWER_IS_BETTER
 
@@ -95,7 +95,7 @@ def score_names(classes: bool, fid: bool, side: int) -> list[str]:
     return [name for name in LOWER_IS_BETTER if name not in left_out]
 
 
-def compute_scores(real: Reference, seen: Observation, rules: Rules, seed: int = 0) -> dict[str, float]:
+def compute_scores(real: Reference, seen: ImageFeatures, rules: Rules, seed: int = 0) -> dict[str, float]:
     """All scores that the space and the number of images allow, named as in ``LOWER_IS_BETTER``.
 
     FID and the class scores are of all images; KID and the nearest-neighbour scores, which compare images one by one,
@@ -118,7 +118,7 @@ def compute_scores(real: Reference, seen: Observation, rules: Rules, seed: int =
     return scores
 
 
-def resample(real: Reference, seen: Observation, scores: Mapping[str, float], seed: int = 0) -> dict[str, Resampled]:
+def resample(real: Reference, seen: ImageFeatures, scores: Mapping[str, float], seed: int = 0) -> dict[str, Resampled]:
     """Those of the ``scores`` that allow it, of random halves of the cases of the real and of the seen images.
 
     The halves of the real images are the same for any as many ``seen``.
@@ -157,7 +157,7 @@ def _kid(ours: Tensor, theirs: Tensor, rules: Rules, seed: int) -> Tensor:
     return subset_kernel_distance(ours, theirs, size, _subsets(len(ours), len(theirs), size), seed)
 
 
-def _compared(real: Reference, seen: Observation) -> tuple[Tensor, Tensor]:
+def _compared(real: Reference, seen: ImageFeatures) -> tuple[Tensor, Tensor]:
     """Features of the images that are compared one by one."""
     return real.neighbours[: len(seen.features)], seen.features[:NEIGHBOURS]
 

@@ -17,8 +17,8 @@ from src.core.errors import UserError
 from src.core.pixels import to_unit_range
 from src.data.base import ImageData
 from src.data.description import Description
-from src.data.mix import concatenate, read_synthetic
 from src.data.store import Batch, Split, Store
+from src.data.training_images import concatenate, read_synthetic
 from src.pictures.figures import COLOURS, figure_png
 from src.pictures.sample_grid import save_grid
 from src.tasks.classification import Classification

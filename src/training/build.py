@@ -15,7 +15,7 @@ from src.core.clock import Stream, derive_seed
 from src.core.errors import UserError
 from src.core.run_folder import RunFolder
 from src.data.base import ImageData
-from src.data.joint import join_masks
+from src.data.mask_channels import join_masks
 from src.data.store import Split
 from src.training.memory import keep_freed_memory
 from src.training.module import ClockedModule

@@ -22,10 +22,10 @@ from src.core.objective import objective_of
 from src.core.run_folder import FolderTaken, RunFolder
 from src.data.base import ImageData
 from src.data.fingerprint import DataRecord
-from src.data.mix import training_record
 from src.data.provenance import FILE, TrainingRecord
 from src.data.store import Split, count_splits
 from src.data.stream import BatchStream
+from src.data.training_images import training_record
 from src.pictures.similarity import similarities_in
 from src.training import loggers as logging_backends
 from src.training.adversarial import AdversarialModule

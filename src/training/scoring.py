@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from src.core.errors import UserError
 from src.data.base import ImageData
-from src.data.mix import real_images
+from src.data.training_images import real_images
 
 
 class Scorer(Protocol):

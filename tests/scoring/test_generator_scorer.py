@@ -12,9 +12,9 @@ import torch
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from src.core.errors import UserError
+from src.scoring.evaluator import Evaluator
 from src.scoring.generator_scorer import GeneratorScorer
-from src.scoring.judge import Judge
-from src.scoring.observation import generated_batches
+from src.scoring.image_features import generated_batches
 from src.scoring.scores import Rules, score_names
 from src.training.restore import load_data, load_generator
 from tests.conftest import SMALL, TINY, Outcome
@@ -76,8 +76,8 @@ def test_final_scores_are_computed_where_the_model_was_trained(run_scored, monke
     trained_on = torch.device("cpu", 0)
     monkeypatch.setattr(SingleDeviceStrategy, "root_device", property(lambda _: trained_on))
     devices = []
-    generated = Judge.generated
-    monkeypatch.setattr(Judge, "generated", lambda *a: devices.append(a[1].device) or generated(*a))
+    generated = Evaluator.generated
+    monkeypatch.setattr(Evaluator, "generated", lambda *a: devices.append(a[1].device) or generated(*a))
     assert run_scored("name=a", "images=64").status == 0
     assert devices == [trained_on, trained_on]  # while it learns and at the end
 
@@ -143,13 +143,13 @@ def test_the_average_is_scored_where_there_is_one(run_scored, classifier, tmp_pa
     run = load_generator(Path("outputs/a"))
     data = load_data(run)
     data.prepare()
-    judge = Judge(data, classifier, "classifier", 0, 32, Rules(allow_small=True), tmp_path)
-    averaged = judge.scores(judge.observe(judge.generated(run.module, 48), "generated"))
-    assert judge.passport(48, run.module).ema is True
+    evaluator = Evaluator(data, classifier, "classifier", 0, 32, Rules(allow_small=True), tmp_path)
+    averaged = evaluator.scores(evaluator.extract(evaluator.generated(run.module, 48), "generated"))
+    assert evaluator.passport(48, run.module).ema is True
     run.module.ema = None
-    assert judge.scores(judge.observe(judge.generated(run.module, 48), "generated"))["fid"] != pytest.approx(
-        averaged["fid"]
-    )
+    assert evaluator.scores(evaluator.extract(evaluator.generated(run.module, 48), "generated"))[
+        "fid"
+    ] != pytest.approx(averaged["fid"])
     assert averaged["fid"] == pytest.approx(float(read_scores("a")[-1]["fid"]))
 
 

@@ -13,7 +13,7 @@ import torch
 from hydra.utils import instantiate
 
 from src.core.pixels import to_unit_range
-from src.data.mix import real_images
+from src.data.training_images import real_images
 from src.tasks.segmentation import image_dice
 from src.training.build import build_module
 from src.training.restore import load_data, load_run

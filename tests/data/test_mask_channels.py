@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.core.errors import UserError
-from src.data.joint import join_masks, joint_channels
+from src.data.mask_channels import join_masks, joint_channels
 from src.data.store import Split, Store
 
 

@@ -13,14 +13,14 @@ from torch import Tensor
 from src.data.base import ImageData
 from src.metrics.diversity import WINDOW
 from src.metrics.intervals import Resampled
-from src.scoring.observation import Observation, generated_batches, observe
+from src.scoring.feature_extractors import load_extractor
+from src.scoring.image_features import ImageFeatures, extract, generated_batches
 from src.scoring.passport import Passport
 from src.scoring.reference import FORMAT, Reference, fingerprint, load_reference
 from src.scoring.scores import Rules, compute_scores, resample, score_names
-from src.scoring.space import load_space
 
 
-class Judge:
+class Evaluator:
     """What every scored set of images is scored by.
 
     Args:
@@ -48,7 +48,7 @@ class Judge:
     ) -> None:
         self.data, self.seed, self.batch_size, self.rules = data, seed, batch_size, rules
         self.cache = Path(cache).expanduser()
-        self.space = load_space(classifier, features, data.description)
+        self.extractor = load_extractor(classifier, features, data.description)
 
     def check(self, count: int) -> str:
         """Why FID is left out of the scores of ``count`` images, in a line; empty where it is not.
@@ -58,36 +58,36 @@ class Judge:
         """
         real = len(self.data.split("train"))
         self.rules.check(real, count)
-        return self.rules.left_out(real, count, self.space.feature_count)
+        return self.rules.left_out(real, count, self.extractor.feature_count)
 
     def names(self, count: int) -> list[str]:
         """Of the scores of ``count`` generated images."""
         fid = not self.check(count)
         shape = self.data.split("train").store.images.shape
-        return score_names(bool(self.space.classes), fid, min(shape[1:3]))
+        return score_names(bool(self.extractor.classes), fid, min(shape[1:3]))
 
     @cached_property
     def reference(self) -> Reference:
-        return load_reference(self.space, self.data, self.cache, self.batch_size)
+        return load_reference(self.extractor, self.data, self.cache, self.batch_size)
 
-    def observe(self, batches: Iterable[Tensor], name: str, cases: Sequence[str] | None = None) -> Observation:
+    def extract(self, batches: Iterable[Tensor], name: str, cases: Sequence[str] | None = None) -> ImageFeatures:
         """``name`` says whose images they are; without ``cases`` each is its own."""
-        return observe(self.space, batches, name, cases)
+        return extract(self.extractor, batches, name, cases)
 
     def generated(self, module: Any, count: int) -> Iterator[Tensor]:
         """Batches of what a GAN makes; the network moves to where the GAN is."""
-        self.space.to(module.device)
+        self.extractor.to(module.device)
         return generated_batches(module, count, self.seed, self.data.description.channels, self.batch_size)
 
-    def scores(self, seen: Observation) -> dict[str, float]:
+    def scores(self, seen: ImageFeatures) -> dict[str, float]:
         return compute_scores(self.reference, seen, self.rules, self.seed)
 
-    def resample(self, seen: Observation, scores: Mapping[str, float]) -> dict[str, Resampled]:
+    def resample(self, seen: ImageFeatures, scores: Mapping[str, float]) -> dict[str, Resampled]:
         return resample(self.reference, seen, scores, self.seed)
 
     @cached_property
     def _identity(self) -> tuple[str, str]:
-        return fingerprint(self.data.split("train")), self.space.digest()
+        return fingerprint(self.data.split("train")), self.extractor.digest()
 
     def passport(self, n_fake: int, module: Any = None, measured: bool = True) -> Passport:
         """Of scores of ``n_fake`` images; ``module`` is the GAN that made them, None for images without one.
@@ -103,7 +103,7 @@ class Judge:
             data=str(getattr(self.data, "name", type(self.data).__name__)),
             fingerprint=data,
             split="train",
-            features=self.space.title,
+            features=self.extractor.title,
             network=network,
             cases=len(set(split.cases_or_files())),
             accuracy=self.reference.accuracy if measured else None,

@@ -1,4 +1,4 @@
-"""Scores the generators of a study, all by one judge."""
+"""Scores the generators of a study, all by one evaluator."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.data.base import ImageData
-from src.scoring.contest import beside, judged, observe_unseen
-from src.scoring.judge import Judge
+from src.scoring.evaluator import Evaluator
 from src.scoring.passport import Passport
 from src.scoring.report import Row
+from src.scoring.rows import beside, extract_unseen, scored_row
 from src.scoring.scores import Rules
 from src.training.restore import TrainedRun
 
 Scored = tuple[float, float, float]  # value, low and high of the 95% interval
 
 
-class Judged(NamedTuple):
-    """What a generator is worth to the judge of a study."""
+class ScoredGenerator(NamedTuple):
+    """What a generator is worth to the evaluator of a study."""
 
     scores: Mapping[str, Scored]  # those that have an interval
     passport: Passport
@@ -27,7 +27,7 @@ class Judged(NamedTuple):
 
 def score_generators(
     generators: Mapping[str, TrainedRun], data: ImageData, classifier: Path | None, count: int, cache: str
-) -> dict[str, Judged]:
+) -> dict[str, ScoredGenerator]:
     """By name of the generator.
 
     Args:
@@ -40,19 +40,19 @@ def score_generators(
     Raises:
         UserError: the classifier is one of other data.
     """
-    judge = Judge(data, None if classifier is None else str(classifier), "classifier", 0, 256, Rules(), cache)
-    found: dict[str, Judged] = {}
+    evaluator = Evaluator(data, None if classifier is None else str(classifier), "classifier", 0, 256, Rules(), cache)
+    found: dict[str, ScoredGenerator] = {}
     floor: Row | None = None
     for name, run in generators.items():
-        seen = judge.observe(judge.generated(run.module, count), name)  # moves the network to where the GAN is
-        row = judged(judge, name, seen, module=run.module)
-        if floor is None and (real := observe_unseen(judge, count)) is not None:
-            floor = judged(judge, "real", real)
+        seen = evaluator.extract(evaluator.generated(run.module, count), name)  # moves the network to where the GAN is
+        row = scored_row(evaluator, name, seen, module=run.module)
+        if floor is None and (real := extract_unseen(evaluator, count)) is not None:
+            floor = scored_row(evaluator, "real", real)
         fewer = row
         if floor is not None:
             if floor.passport.n_fake < count:
-                fewer = judged(judge, name, seen.take(floor.passport.n_fake))
+                fewer = scored_row(evaluator, name, seen.take(floor.passport.n_fake))
             fewer = beside(fewer, floor)
         scores = {key: (row.scores[key], *bounds) for key, bounds in row.intervals.items()}
-        found[name] = Judged(scores, row.passport, fewer.better_than_real)
+        found[name] = ScoredGenerator(scores, row.passport, fewer.better_than_real)
     return found

@@ -22,7 +22,7 @@ TRAIN = "train one with python -m src.train model=classifier data=<the same data
 WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"  # torch-fidelity's conversion of the original FID's network
 
 
-class FeatureSpace(nn.Module, ABC):
+class FeatureExtractor(nn.Module, ABC):
     """Images (B, C, H, W) in [-1, 1] → class probabilities (B, K), or None where there are no classes, and features.
 
     Attributes:
@@ -43,7 +43,7 @@ class FeatureSpace(nn.Module, ABC):
         return weights_digest(self, self.title)
 
 
-class ClassifierSpace(FeatureSpace):
+class ClassifierFeatures(FeatureExtractor):
     """The probabilities of a classifier, and what its last layer sees."""
 
     def __init__(self, network: Classifier, classes: tuple[str, ...], resolution: int) -> None:
@@ -56,7 +56,7 @@ class ClassifierSpace(FeatureSpace):
         return self.network.logits(features).float().softmax(1), features
 
 
-class RandomSpace(FeatureSpace):
+class RandomFeatures(FeatureExtractor):
     """Features of a network that has learned nothing, the same everywhere: for data without classes.
 
     They tell images apart, but know nothing of the data: values are comparable with each other alone. Weights are
@@ -78,14 +78,14 @@ class RandomSpace(FeatureSpace):
         return None, self.network.features(images)
 
 
-class InceptionSpace(FeatureSpace):
+class InceptionFeatures(FeatureExtractor):
     """InceptionV3's features, the literature's FID, with the probabilities of ``classifier`` where there is one.
 
     Raises:
         UserError: torch-fidelity or its weights are absent.
     """
 
-    def __init__(self, classifier: ClassifierSpace | None) -> None:
+    def __init__(self, classifier: ClassifierFeatures | None) -> None:
         super().__init__()
         try:
             library = import_module("torch_fidelity.feature_extractor_inceptionv3")
@@ -111,7 +111,7 @@ class InceptionSpace(FeatureSpace):
         return self.classifier(images)[0] if self.classifier else None, features
 
 
-def load_space(classifier: str | None, features: str, description: Description) -> FeatureSpace:
+def load_extractor(classifier: str | None, features: str, description: Description) -> FeatureExtractor:
     """The space of ``classifier`` (run folder or checkpoint), of InceptionV3, or, with neither, of random features.
 
     Raises:
@@ -120,15 +120,15 @@ def load_space(classifier: str | None, features: str, description: Description) 
     if features not in ("classifier", "inception"):
         raise UserError(f"features={features} is unknown: choose classifier or inception")
     known = None if classifier is None else load_classifier(Path(classifier), description)
-    space: FeatureSpace
+    extractor: FeatureExtractor
     if features == "inception":
-        space = InceptionSpace(known)
+        extractor = InceptionFeatures(known)
     else:
-        space = known or RandomSpace(description.channels, description.resolution)
-    return space.eval().requires_grad_(False)
+        extractor = known or RandomFeatures(description.channels, description.resolution)
+    return extractor.eval().requires_grad_(False)
 
 
-def load_classifier(path: Path, description: Description) -> ClassifierSpace:
+def load_classifier(path: Path, description: Description) -> ClassifierFeatures:
     """The classifier of a run of ``model=classifier``, its average where it keeps one.
 
     Images of some of its classes can be scored too, as CIFAR-10's dogs with a classifier of all ten classes.
@@ -158,4 +158,4 @@ def load_classifier(path: Path, description: Description) -> ClassifierSpace:
         missing = f"the class {foreign[0]}" if foreign else "no classes"
         way_out = TRAIN if foreign else "score them without one, classifier=null"
         raise UserError(f"classifier={path} knows the classes {', '.join(classes)}, the data have {missing}: {way_out}")
-    return ClassifierSpace(network, classes, description.resolution)
+    return ClassifierFeatures(network, classes, description.resolution)

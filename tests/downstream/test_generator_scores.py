@@ -1,4 +1,4 @@
-"""The generators of a study before one judge."""
+"""The generators of a study before one evaluator."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from src.core.pixels import to_unit_range
-from src.downstream.gather import warnings_of
-from src.downstream.judging import score_generators
+from src.downstream.generator_scores import score_generators
+from src.downstream.page_content import warnings_of
 from src.scoring.scores import Rules
 from tests.scoring.test_evaluation import Images
 
@@ -28,7 +28,7 @@ def generator_of(images: torch.Tensor) -> Any:
 
 
 def test_a_page_is_warned_of_scores_that_beat_unseen_real_images(tmp_path, monkeypatch):
-    monkeypatch.setattr("src.downstream.judging.Rules", lambda: Rules(allow_small=True))
+    monkeypatch.setattr("src.downstream.generator_scores.Rules", lambda: Rules(allow_small=True))
     data = Images(train=80, test=80)
     copies = to_unit_range(data.split("train").gather(np.arange(80))["image"])
     noise = torch.rand(80, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.downstream.analysis import Study, analyse
-from src.downstream.record import record
+from src.downstream.verdict_log import record
 from src.training.loggers import finish, tensorboard_logger, wandb_logger
 from tests.downstream.test_analysis import jobs
 

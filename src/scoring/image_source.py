@@ -15,15 +15,15 @@ from src.core.errors import UserError
 from src.data.decode import SUFFIXES
 from src.data.description import Description
 from src.data.folder import FolderData
-from src.scoring.judge import Judge
-from src.scoring.observation import shuffled, split_batches
+from src.scoring.evaluator import Evaluator
+from src.scoring.image_features import shuffled, split_batches
 from src.training.restore import TrainedRun, load_generator
 
 NO_MATTER = ("out", "against", "batch_size", "device", "threads")  # settings that change no score
 
 
 @dataclass(frozen=True)
-class Subject:
+class ImageSource:
     """``run`` is None for a folder of images."""
 
     path: Path
@@ -51,16 +51,20 @@ class Subject:
         others = [override for override in deciding if key_of(override) != "run"]
         return self.run.folder / "evaluation" / self.run.checkpoint.stem / _folder_name(others)
 
-    def batches(self, judge: Judge, count: int) -> Iterator[Tensor]:
-        """``count`` images of it, by the judge's seed. Raises UserError where there are fewer, or they do not fit."""
-        description = judge.data.description
+    def batches(self, evaluator: Evaluator, count: int) -> Iterator[Tensor]:
+        """``count`` images of it, by the evaluator's seed.
+
+        Raises:
+            UserError: there are fewer, or they do not fit.
+        """
+        description = evaluator.data.description
         if self.run is not None:
             self._check_fit(description)
-            return judge.generated(self.module, count)
+            return evaluator.generated(self.module, count)
         split = FolderData(
             root=str(self.path),
             images="images" if (self.path / "images").is_dir() else None,  # what src.generate writes
-            cache=str(judge.cache),
+            cache=str(evaluator.cache),
             name="scored",
             resolution=description.resolution,
             channels=description.channels,
@@ -69,7 +73,7 @@ class Subject:
         ).split("train")
         if len(split) < count:
             raise UserError(f"run={self.path} has {len(split)} images, fewer than n={count}: set n={len(split)}")
-        return split_batches(shuffled(split, judge.seed, count), judge.batch_size)
+        return split_batches(shuffled(split, evaluator.seed, count), evaluator.batch_size)
 
     def _check_fit(self, description: Description) -> None:
         assert self.run is not None
@@ -87,7 +91,7 @@ def _folder_name(asked: Sequence[str]) -> str:
     return run_name(None, asked).replace("=", "-").replace(",", "_")
 
 
-def open_subject(path: Path) -> Subject:
+def open_source(path: Path) -> ImageSource:
     """Raises UserError where there is neither a run of a GAN with a checkpoint nor a folder of images."""
     if not path.exists():
         raise UserError(f"run={path} does not exist: give a run folder, a checkpoint or a folder of images")
@@ -95,11 +99,11 @@ def open_subject(path: Path) -> Subject:
         if any(path.glob("*/config.yaml")):
             raise UserError(f"run={path} holds several runs: name one of them")
         if _has_images(path):
-            return Subject(path, None)
+            return ImageSource(path, None)
         raise UserError(
             f"run={path} is neither a run (no config.yaml) nor a folder of images ({', '.join(sorted(SUFFIXES))})"
         )
-    return Subject(path, load_generator(path))
+    return ImageSource(path, load_generator(path))
 
 
 def _has_images(folder: Path) -> bool:

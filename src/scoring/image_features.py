@@ -13,21 +13,23 @@ from src.core.clock import Stream, random_generator
 from src.core.pixels import to_bytes, to_unit_range
 from src.data.store import Split
 from src.metrics.features import check_features
-from src.scoring.space import FeatureSpace
+from src.scoring.feature_extractors import FeatureExtractor
 
 PICTURES = 500  # images kept for SSIM diversity and for show
 
 
-class Observation(NamedTuple):
+class ImageFeatures(NamedTuple):
     probabilities: Tensor | None  # (N, K) class probabilities; None where the space has no classes
     features: Tensor  # (N, D)
     pictures: Tensor  # the first images, (at most PICTURES, C, H, W) uint8
     groups: Tensor  # (N,) numbers from 0: the case (patient) of each image; each its own where none are known
 
-    def take(self, count: int) -> Observation:
+    def take(self, count: int) -> ImageFeatures:
         """What the first ``count`` images would have left."""
         probabilities = None if self.probabilities is None else self.probabilities[:count]
-        return Observation(probabilities, self.features[:count], self.pictures[:count], renumbered(self.groups[:count]))
+        return ImageFeatures(
+            probabilities, self.features[:count], self.pictures[:count], renumbered(self.groups[:count])
+        )
 
 
 def renumbered(groups: Tensor) -> Tensor:
@@ -41,9 +43,9 @@ def numbered(cases: Sequence[str] | None, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def observe(
-    space: FeatureSpace, batches: Iterable[Tensor], name: str = "", cases: Sequence[str] | None = None
-) -> Observation:
+def extract(
+    extractor: FeatureExtractor, batches: Iterable[Tensor], name: str = "", cases: Sequence[str] | None = None
+) -> ImageFeatures:
     """One pass of ``space`` over batches (B, C, H, W) in [-1, 1], one at least; the result is on the CPU.
 
     In float32, whatever the training's precision. Images should come in random order: some scores take the first.
@@ -55,12 +57,12 @@ def observe(
     Raises:
         UserError: a feature is not finite.
     """
-    device = next(iter(space.state_dict().values())).device
+    device = next(iter(extractor.state_dict().values())).device
     probabilities, features, pictures, kept = [], [], [], 0
     with torch.autocast(device.type, enabled=False):
         for batch in batches:
             batch = batch.to(device)
-            own_probabilities, own_features = space(batch)
+            own_probabilities, own_features = extractor(batch)
             features.append(own_features.float().cpu())
             if own_probabilities is not None:
                 probabilities.append(own_probabilities.cpu())
@@ -69,7 +71,7 @@ def observe(
                 kept += len(pictures[-1])
     found = torch.cat(features)
     check_features(found, name)
-    return Observation(
+    return ImageFeatures(
         torch.cat(probabilities) if probabilities else None,
         found,
         torch.cat(pictures).contiguous(),

@@ -10,9 +10,9 @@ from PIL import Image
 from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.description import Description
-from src.data.mix import concatenate, read_synthetic, take_fraction, training_images
 from src.data.provenance import fingerprints
 from src.data.store import Split, Store
+from src.data.training_images import concatenate, read_synthetic, take_fraction, training_images
 from src.tasks.classification import Classification
 
 DESCRIPTION = Description(1, 8, (), ("cavity",))

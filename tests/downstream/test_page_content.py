@@ -10,7 +10,7 @@ from PIL import Image
 from src.data.folder import FolderData
 from src.data.phantom import PhantomData
 from src.data.store import Split, Store
-from src.downstream.gather import cautions_of, collect, marked_everything
+from src.downstream.page_content import cautions_of, collect, marked_everything
 from src.downstream.plan import Job, UnetJob
 from src.tasks.case_report import write_case_table
 

@@ -18,7 +18,7 @@ from src.data.folder import FolderData
 from src.data.store import CHUNK, Split
 from src.downstream.analysis import Study
 from src.downstream.exports import copies_note, nearest_pairs
-from src.downstream.judging import Judged
+from src.downstream.generator_scores import ScoredGenerator
 from src.downstream.page import Exported, Generator, Picture, SplitSize, StudyPage
 from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
@@ -42,7 +42,7 @@ class StudyRuns:
     generators: Mapping[tuple[str, float], TrainedRun]  # by name and share of the training cases
     synthetic: Mapping[tuple[str, float], Path]  # exported images, likewise
     jobs: Sequence[UnetJob]
-    scored: Mapping[str, Judged]  # the generators of the largest share, by name
+    scored: Mapping[str, ScoredGenerator]  # the generators of the largest share, by name
 
 
 def collect(jobs: Sequence[UnetJob], folder: Path) -> list[JobResult]:
@@ -141,7 +141,7 @@ def cautions_of(data: ImageData) -> Iterator[str]:
         yield f"Dice and intervals are too good: {data.crossing_copies}. Remove all but one of each."
 
 
-def warnings_of(per_fraction: bool, scored: Mapping[str, Judged]) -> Iterator[str]:
+def warnings_of(per_fraction: bool, scored: Mapping[str, ScoredGenerator]) -> Iterator[str]:
     """What else a reader of the page has to know: whose images the generators saw, and which scores tell nothing."""
     if not per_fraction:
         yield (
@@ -162,7 +162,7 @@ def _steps(runs: StudyRuns) -> int:
     return -(-settings["images"] // settings["batch_size"])
 
 
-def _basis(scored: Judged | None) -> str:
+def _basis(scored: ScoredGenerator | None) -> str:
     """What scores that may stand in one table have in common."""
     if scored is None:
         return ""
@@ -172,7 +172,7 @@ def _basis(scored: Judged | None) -> str:
     return f"{sizes}; {passport.features}{accuracy}; seed {passport.seed}"
 
 
-def _passport(run: TrainedRun, scored: Judged | None) -> str:
+def _passport(run: TrainedRun, scored: ScoredGenerator | None) -> str:
     shown = f"{run.module.clock.images:,} real images shown"
     average = "averaged weights" if run.module.ema is not None else "last weights"
     network = f"; scored by the network {scored.passport.network[:12]}" if scored else ""
