@@ -34,6 +34,7 @@ CONFIGS: list[tuple[str, list[str]]] = [  # between them, they take every file o
     ("train", ["model=enhanced", "data=chest_xray", "loss=bce", "logger=csv", "scores=none"]),
     ("train", ["model=classifier", "data=cifar10", "hydra/launcher=gpus"]),
     ("train", ["model=unet", "data=phantom", "callbacks=none", "loss=none"]),
+    ("train", ["model=pggan", "loss=relativistic"]),
     ("train", ["model=detector", "data.generated=x"]),
     *(
         ("train", [f"experiment={path.stem}", *([ROOT] if path.stem in ("pggan_256", "enhanced_256") else [])])

@@ -10,6 +10,7 @@ GIVE_PROBABILITIES = ("BinaryCrossEntropy",)  # of them
 NAMES = {
     "BinaryCrossEntropy": "binary cross-entropy",
     "Hinge": "hinge",
+    "Relativistic": "relativistic",
     "Classification": "classification",
     "Segmentation": "segmentation",
     "Detection": "detection",

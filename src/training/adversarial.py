@@ -32,10 +32,11 @@ class AdversarialLoss(Protocol):
     """See ``src.training.losses``."""
 
     gives_probabilities: bool
+    needs_real: bool  # whether the generator's loss is one of real logits too, at the price of another pass
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor: ...
 
-    def generator(self, fake: Tensor) -> Tensor: ...
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor: ...
 
     def output(self, logits: Tensor) -> Tensor: ...
 
@@ -75,6 +76,8 @@ class AdversarialModule(ClockedModule):
         schedule: resolution, fade-in, batch size and learning rate as functions of the clock.
         penalties: by name, added to the discriminator's loss where they are due.
         ema: makes the average of the generator that is shown and scored; None shows the generator itself.
+        augmentation: images (B, C, H, W) → the same, differentiable: what the discriminator sees of real and generated
+            images alike, as in Zhao et al., "Differentiable Augmentation", NeurIPS 2020. None: the images.
     """
 
     streams = (Stream.LATENT, Stream.PENALTY)
@@ -91,8 +94,10 @@ class AdversarialModule(ClockedModule):
         schedule: Schedule,
         penalties: Mapping[str, Penalty] | None = None,
         ema: Callable[[nn.Module], ExponentialMovingAverage] | None = None,
+        augmentation: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__(name, optimizer, seed, schedule)
+        self.augmentation = augmentation
         self.generator = generator.to(memory_format=torch.channels_last)
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
         self.ema = ema(self.generator) if ema is not None else None
@@ -112,7 +117,8 @@ class AdversarialModule(ClockedModule):
         self, batch: Batch, state: State, growth: Mapping[str, Any], optimizers: Sequence[LightningOptimizer]
     ) -> Mapping[str, Tensor]:
         optimizer_d, optimizer_g = optimizers
-        generator, discriminator = partial(self.generator, **growth), partial(self.discriminator, **growth)
+        generator = partial(self.generator, **growth)
+        discriminator: Callable[[Tensor], Tensor] = partial(self.discriminate, **growth)
 
         real = blend_real(to_unit_range(batch["image"]), growth.get("alpha", 1.0))
         fake = generator(self.draw(Stream.LATENT, self.latent.sample, len(real)))
@@ -131,7 +137,8 @@ class AdversarialModule(ClockedModule):
         self.follow_gradients(optimizer_d)
 
         with frozen(self.discriminator):
-            loss_g = self.loss.generator(discriminator(fake))
+            real_again = self._without_gradient(discriminator, real) if self.loss.needs_real else None
+            loss_g = self.loss.generator(discriminator(fake), real_again)
             self.descend(loss_g, optimizer_g)
 
         if self.ema is not None:
@@ -143,6 +150,15 @@ class AdversarialModule(ClockedModule):
             "d_fake": self.loss.output(fake_logits.detach()).mean(),
             **({"penalty": penalty} if self.penalties else {}),
         }
+
+    def discriminate(self, images: Tensor, **growth: Any) -> Tensor:
+        """Logits (B,) of what the discriminator sees of ``images``."""
+        return self.discriminator(images if self.augmentation is None else self.augmentation(images), **growth)
+
+    @staticmethod
+    @torch.no_grad()
+    def _without_gradient(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        return discriminator(images)
 
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ class BinaryCrossEntropy:
     fake half, so a discriminator that guesses has 2 ln 2 ≈ 1.386.
     """
 
-    gives_probabilities = True
+    gives_probabilities, needs_real = True, False
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         real, fake = real.float(), fake.float()
@@ -22,7 +22,7 @@ class BinaryCrossEntropy:
             fake, torch.zeros_like(fake)
         )
 
-    def generator(self, fake: Tensor) -> Tensor:
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         fake = fake.float()
         return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
 
@@ -43,7 +43,7 @@ class Wasserstein:
             "Progressive Growing of GANs", ICLR 2018, appendix A.1).
     """
 
-    gives_probabilities = False
+    gives_probabilities, needs_real = False, False
 
     def __init__(self, drift: float = 0.0) -> None:
         self.drift = drift
@@ -51,7 +51,7 @@ class Wasserstein:
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return fake.float().mean() - real.float().mean() + self.drift * real.float().square().mean()
 
-    def generator(self, fake: Tensor) -> Tensor:
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return -fake.float().mean()
 
     def output(self, logits: Tensor) -> Tensor:
@@ -66,13 +66,36 @@ class Hinge:
     float32. A discriminator that guesses (all logits 0) has 2.
     """
 
-    gives_probabilities = False
+    gives_probabilities, needs_real = False, False
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()
 
-    def generator(self, fake: Tensor) -> Tensor:
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return -fake.float().mean()
+
+    def output(self, logits: Tensor) -> Tensor:
+        """D(x): a score without bounds."""
+        return logits.float()
+
+
+class Relativistic:
+    """The relativistic pairing loss (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019, as in Huang et
+    al., "The GAN is dead; long live the GAN!", NeurIPS 2024, equation 2).
+
+    D minimises E[softplus(D(fake) − D(real))], G minimises E[softplus(D(real) − D(fake))], pair by pair in the batch;
+    logits (B,), losses in float32. A discriminator that guesses has ln 2. Pair it with ``penalties.R1`` and ``R2``.
+    """
+
+    gives_probabilities, needs_real = False, True
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(fake.float() - real.float()).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        if real is None:
+            raise ValueError("the relativistic loss of the generator needs the logits of real images")
+        return F.softplus(real.float() - fake.float()).mean()
 
     def output(self, logits: Tensor) -> Tensor:
         """D(x): a score without bounds."""

@@ -105,6 +105,13 @@ class R1(Penalty):
         return input_gradient(critic, real).square().sum(dim=(1, 2, 3)).mean() / 2
 
 
+class R2(Penalty):
+    """weight / 2 · E[‖∇D(x)‖₂²] on generated images x (Mescheder et al., ICML 2018, equation 10)."""
+
+    def term(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+        return input_gradient(critic, fake.to(real.dtype)).square().sum(dim=(1, 2, 3)).mean() / 2
+
+
 def input_gradient(critic: Critic, images: Tensor) -> Tensor:
     """Gradient (B, C, H, W) of the summed logits for ``images``, in their dtype and differentiable itself.
 

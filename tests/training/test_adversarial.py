@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from src.networks.latent import Latent
 from src.networks.progressive import Discriminator as ProgressiveDiscriminator
 from src.training import adversarial
 from src.training.adversarial import AdversarialModule, discriminate, frozen
-from src.training.losses import BinaryCrossEntropy
+from src.training.losses import BinaryCrossEntropy, Relativistic
 from src.training.meter import Meter
 from src.training.optim import adam
 from src.training.schedule import FixedSchedule
@@ -132,6 +133,37 @@ def test_more_latents_than_fit_in_memory_are_sampled_some_at_a_time(monkeypatch)
     monkeypatch.setattr(adversarial, "SAMPLED_AT_ONCE", 2 * 16 * 16)
     assert torch.allclose(module.sample(latents), whole, atol=1e-6)
     assert counts == [2, 2, 1]
+
+
+class Seen:
+    """An augmentation that shows a discriminator the negative, and remembers how often."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        self.counts.append(len(images))
+        return -images
+
+
+def test_a_discriminator_sees_real_and_generated_images_augmented_alike() -> None:
+    """In its own step and in the generator's, whose gradient passes through."""
+    module = make_module()
+    module.augmentation = seen = Seen()
+    before = [parameter.clone() for parameter in module.generator.parameters()]
+    fit(module, 4)
+    assert seen.counts == [4, 4, 4]
+    assert all(not torch.equal(a, b) for a, b in zip(module.generator.parameters(), before, strict=True) if a.ndim > 1)
+
+
+def test_a_loss_of_pairs_is_given_the_logits_of_real_images_in_the_generators_step() -> None:
+    module = make_module()
+    given: list[Any] = []
+    module.loss = Relativistic()
+    generator = module.loss.generator
+    module.loss.generator = lambda fake, real=None: given.append(real) or generator(fake, real)  # type: ignore[method-assign, func-returns-value]
+    fit(module, 4)
+    assert len(given) == 1 and given[0].shape == (4,) and not given[0].requires_grad
 
 
 def test_a_guessing_discriminator_loses_two_ln_2_and_the_generator_ln_2():

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from src.training.losses import BinaryCrossEntropy, Hinge, Wasserstein
+from src.training.losses import BinaryCrossEntropy, Hinge, Relativistic, Wasserstein
 
 REAL, FAKE = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-3.0, 0.0, 1.0])
 
@@ -48,3 +50,17 @@ def test_the_discriminator_wants_real_up_and_fake_down_and_the_generator_fake_up
     gradients = torch.autograd.grad(loss.discriminator(real, fake), (real, fake))
     assert (gradients[0] < 0).all() and (gradients[1] > 0).all()
     assert (torch.autograd.grad(loss.generator(fake), fake)[0] < 0).all()
+
+
+def test_the_relativistic_loss_compares_pairs_alone():
+    """It is ln 2 where pairs are alike, and the same wherever both are moved to; and swaps where they do."""
+    loss, real = Relativistic(), torch.randn(8)
+    assert loss.discriminator(real, real).item() == pytest.approx(math.log(2))
+    assert loss.generator(FAKE, FAKE).item() == pytest.approx(math.log(2))
+    fake = torch.randn(8)
+    assert loss.discriminator(real + 5, fake + 5).item() == pytest.approx(
+        loss.discriminator(real, fake).item(), rel=1e-5
+    )
+    assert loss.generator(fake, real).item() == pytest.approx(loss.discriminator(fake, real).item())
+    with pytest.raises(ValueError, match="needs the logits of real images"):
+        loss.generator(fake)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from src.core.errors import UserError
-from src.training.penalties import R1, GradientPenalty, Penalty
+from src.training.penalties import R1, R2, GradientPenalty, Penalty
 
 BATCH = 5
-PENALTIES = [GradientPenalty(), GradientPenalty(target=750.0), R1(weight=10.0)]
+PENALTIES = [GradientPenalty(), GradientPenalty(target=750.0), R1(weight=10.0), R2(weight=10.0)]
 
 
 def make_critic() -> nn.Module:
@@ -47,7 +47,7 @@ def reference(penalty: Penalty, critic: nn.Module) -> tuple[Tensor, list[Tensor]
     terms = []
     for real, fake, mix in zip(*make_inputs(), strict=True):
         real, fake, mix = real.double(), fake.double(), mix.double()
-        x = real if isinstance(penalty, R1) else mix * fake + (1 - mix) * real
+        x = real if isinstance(penalty, R1) else fake if isinstance(penalty, R2) else mix * fake + (1 - mix) * real
         x = x[None].requires_grad_()
         (slope,) = torch.autograd.grad(critic(x), x, torch.ones(1, dtype=torch.float64), create_graph=True)
         if isinstance(penalty, GradientPenalty):
