@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from src.core.atomic import write_atomically
+from src.core.errors import UserError
 from src.data.base import ImageData
 from src.scoring.evaluator import Evaluator
 from src.scoring.image_features import ImageFeatures
@@ -56,6 +57,11 @@ class GeneratorScorer:
         return "fid" if "fid" in self.evaluator.names(self.count) else "kid"
 
     def names(self, module: Any) -> tuple[list[str], list[str]]:
+        """Raises UserError for a module that makes no images."""
+        if not hasattr(module, "latent"):
+            raise UserError(
+                f"scores=generator is for generators; {module.name} makes no images, and has scores=validation"
+            )
         names = self.evaluator.names(self.count)
         return names, names
 

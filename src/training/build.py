@@ -34,8 +34,14 @@ def load_data(cfg: DictConfig) -> tuple[ImageData, Split]:
 def build_module(cfg: DictConfig) -> ClockedModule:
     """The module of ``model=``, with weights that depend on the seed alone.
 
-    Raises UserError also where its penalties do not fit its discriminator or the precision.
+    Raises UserError also where its penalties do not fit its discriminator or the precision, or where a choice that is of
+    one kind of model is given to the other.
     """
+    makes_images = "generator" in cfg.model
+    if makes_images and "loss" not in cfg.model:
+        raise UserError(f"loss=none leaves model={cfg.model.name} nothing to minimise: choose bce, hinge, wgan_gp, …")
+    if cfg.with_masks and not makes_images:
+        raise UserError(f"with_masks=true is for generators, and model={cfg.model.name} makes no images: leave it out")
     torch.set_num_threads(cfg.trainer.threads or torch.get_num_threads())
     keep_freed_memory()
     torch.manual_seed(derive_seed(cfg.seed, Stream.INITIALISATION))

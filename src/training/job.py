@@ -38,7 +38,8 @@ from src.training.callbacks.scores import Scores
 from src.training.checkpoint_io import find_damage
 from src.training.divergence import DivergenceMonitor
 from src.training.dry_run import PhaseEstimate, as_table, estimate
-from src.training.scoring import check_names
+from src.training.module import ClockedModule
+from src.training.scoring import Scorer, check_names
 from src.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
         take_gpu(cfg.trainer)
         data, split = load_data(cfg)
         if cfg.dry_run:
+            build_scorer(cfg, data, build_module(cfg))
             print_dry_run(cfg, split)
             return None
         settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
@@ -88,9 +90,7 @@ def fit(
     stream = BatchStream(split, module.schedule, cfg.images, cfg.seed, module.clock, rank, world_size)
     check_intervals(cfg.every, cfg.images)
     monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
-    scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
-    best = scorer.best if scorer and cfg.scores.best == "auto" else cfg.scores.best
-    check_names(best, cfg.objective, module, scorer)
+    scorer, best = build_scorer(cfg, data, module)
     recorder = Recorder(folder, cfg.every.log, cfg.every.sample, monitor)
     callbacks = [
         recorder,
@@ -225,6 +225,14 @@ def check_intervals(every: Mapping[str, int | None], images: int) -> None:
         raise UserError(f"every.log would leave metrics.csv empty: set it to images={images} or less")
 
 
+def build_scorer(cfg: DictConfig, data: ImageData, module: ClockedModule) -> tuple[Scorer | None, str | None]:
+    """What the model is scored by, if anything, and the score of its best checkpoint; raises where they do not fit."""
+    scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
+    best = scorer.best if scorer and cfg.scores.best == "auto" else cfg.scores.best
+    check_names(best, cfg.objective, module, scorer)
+    return scorer, best
+
+
 def estimate_run(cfg: DictConfig, split: Split) -> list[PhaseEstimate]:
     """Of every phase of the training of ``cfg``."""
 
@@ -232,6 +240,7 @@ def estimate_run(cfg: DictConfig, split: Split) -> list[PhaseEstimate]:
         return build_trainer(cfg.trainer, callbacks)
 
     module = build_module(cfg)
+    module.check(split)
     module.graph = cfg.trainer.graph
     share = cfg.trainer.data_memory
     return list(estimate(module, split, make_trainer, share, processes.rank(), processes.count(cfg.trainer.devices)))

@@ -56,6 +56,11 @@ class HeldOut:
         self.splits = rest | ({"train": learned} if len(learned) else {})
 
     def names(self, module: Any) -> tuple[list[str], list[str]]:
+        """Raises UserError for a module that makes images, of which nothing is held out."""
+        if not hasattr(module, "task"):
+            raise UserError(
+                f"scores=validation is for classifiers, U-Nets and detectors; {module.name} has scores=generator"
+            )
         val, final = (
             [f"{split}_{score}" for split in splits for score in module.task.scores]
             for splits in (self._named("val"), [*self._named("val"), *self._at_the_end()])

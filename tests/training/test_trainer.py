@@ -9,7 +9,7 @@ from pytorch_lightning import Trainer
 
 from src.core.errors import UserError
 from src.training.trainer import REFUSED, check_flags
-from tests.conftest import read_json
+from tests.conftest import SMALL, read_json
 
 STOCK = "pytorch_lightning.callbacks"
 
@@ -58,3 +58,23 @@ def test_a_training_that_a_callback_ends_is_not_done(run_tiny: Any) -> None:
     assert outcome.status == 130
     status = read_json(Path("outputs/a/status.json"))
     assert status["state"] == "interrupted" and status["reason"] == "stopped by a callback, or trainer.max_time"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("model=dcgan", "scores=validation"), "scores=validation is for classifiers, U-Nets and detectors; dcgan has"),
+        (
+            ("model=unet", "scores=generator", "scores.allow_small=true"),
+            "scores=generator is for generators; unet makes no",
+        ),
+        (("model=unet", "with_masks=true"), "with_masks=true is for generators, and model=unet makes no images"),
+        (("model=dcgan", "loss=none"), "loss=none leaves model=dcgan nothing to minimise"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_is_of_another_kind_of_model_is_refused_before_anything_is_written(
+    run_train: Any, asked: tuple[str, ...], message: str, dry_run: bool
+) -> None:
+    outcome = run_train(*SMALL, *asked, "name=a", "images=64", f"dry_run={str(dry_run).lower()}")
+    assert outcome.status == 2 and message in outcome.error and not Path("outputs/a/config.yaml").exists()
