@@ -154,7 +154,7 @@ def test_earlier_scores_join_the_table_and_unlike_ones_are_refused_by_name_befor
     common = (f"run={runs}/gan", f"classifier={runs}/clf", "intervals=false")
     assert evaluate(*common, "n=64", f"out={tmp_path / 'a'}").status == 0
     assert evaluate(*common, "n=64", f"against=[{tmp_path}/a]", f"out={tmp_path / 'b'}").out.count("gan") >= 2
-    monkeypatch.setattr("src.scoring.rows.hold", lambda *_: pytest.fail("scored"))
+    monkeypatch.setattr("src.scoring.rows.score_beside", lambda *_: pytest.fail("scored"))
     for change, field in (("n=48", "n_fake"), ("seed=1", "seed"), ("classifier=null", "features")):
         arguments = [
             a for a in (*common, "n=64", "allow_small=true") if a.partition("=")[0] != change.partition("=")[0]

@@ -58,7 +58,7 @@ DRAWN = {"train": 10, "generate": 5, "evaluate": 5, "study": 2, "compare": 2}  #
 BEGINS = {  # what each entry point comes to where it has accepted its settings
     "train": "pytorch_lightning.Trainer.fit",
     "generate": "src.release.export.Export.write",
-    "evaluate": "src.scoring.rows.hold",
+    "evaluate": "src.scoring.rows.score_beside",
     "study": "src.downstream.pipeline._carry_out",
     "compare": "src.comparison.overview.write_comparison",
 }

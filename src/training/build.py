@@ -34,8 +34,8 @@ def load_data(cfg: DictConfig) -> tuple[ImageData, Split]:
 def build_module(cfg: DictConfig) -> ClockedModule:
     """The module of ``model=``, with weights that depend on the seed alone.
 
-    Raises UserError also where its penalties do not fit its discriminator or the precision, or where a choice that is of
-    one kind of model is given to the other.
+    Raises UserError also where its penalties do not fit its discriminator or the precision, or where it is given a
+    choice that is of another kind of model.
     """
     makes_images = "generator" in cfg.model
     if makes_images and "loss" not in cfg.model:
