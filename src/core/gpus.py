@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import tempfile
@@ -45,7 +44,7 @@ def take(jobs_per_device: int, devices: Sequence[str], folder: Path | None = Non
     global _held
     if _held is not None or len(devices) < 2:
         return None
-    folder = folder or Path(tempfile.gettempdir()) / f"gpus-{getpass.getuser()}"
+    folder = folder or Path(tempfile.gettempdir()) / f"gpus-{os.getuid()}"
     for slot in range(jobs_per_device):
         for device in devices:
             lock = Lock(folder / f"{device}-{slot}.lock")

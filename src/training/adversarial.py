@@ -137,7 +137,10 @@ class AdversarialModule(ClockedModule):
         self.follow_gradients(optimizer_d)
 
         with frozen(self.discriminator):
-            real_again = self._without_gradient(discriminator, real) if self.loss.needs_real else None
+            real_again = None
+            if self.loss.needs_real:
+                with torch.no_grad():
+                    real_again = discriminator(real)
             loss_g = self.loss.generator(discriminator(fake), real_again)
             self.descend(loss_g, optimizer_g)
 
@@ -154,11 +157,6 @@ class AdversarialModule(ClockedModule):
     def discriminate(self, images: Tensor, **growth: Any) -> Tensor:
         """Logits (B,) of what the discriminator sees of ``images``."""
         return self.discriminator(images if self.augmentation is None else self.augmentation(images), **growth)
-
-    @staticmethod
-    @torch.no_grad()
-    def _without_gradient(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        return discriminator(images)
 
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:

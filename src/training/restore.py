@@ -157,8 +157,11 @@ def _locate(target: Any, folder: Path) -> Any:
 
 
 def trusted_packages() -> list[str]:
-    """Those that the user's ``conf/trusted.yaml`` names."""
-    return list(OmegaConf.select(OmegaConf.load(CONF / "trusted.yaml"), "packages") or [])
+    """Those that the user's ``conf/trusted.yaml`` names. Raises UserError where it holds no list of names."""
+    packages = OmegaConf.select(OmegaConf.load(CONF / "trusted.yaml"), "packages")
+    if not OmegaConf.is_list(packages) or not all(isinstance(name, str) and name for name in packages):
+        raise UserError(f"conf/trusted.yaml: packages={packages} must be a list of names, such as [mypackage]")
+    return list(packages)
 
 
 def _not_trained_further(parameters: Any) -> Any:

@@ -162,6 +162,16 @@ def test_no_package_is_trusted_unless_the_user_says_so():
     assert trusted_packages() == []
 
 
+@pytest.mark.parametrize(
+    "content", ["packages: mypackage", "packages: [1]", "packages:", "other: [a]", "packages: ['']"]
+)
+def test_a_package_is_named_in_a_list_and_never_taken_for_its_letters(content, tmp_path, monkeypatch):
+    (tmp_path / "trusted.yaml").write_text(content)
+    monkeypatch.setattr(restore, "CONF", tmp_path)
+    with pytest.raises(UserError, match=r"trusted\.yaml: packages=.* must be a list of names"):
+        trusted_packages()
+
+
 def test_a_run_of_an_earlier_version_loads_and_is_known_by_its_command(run_train):
     asked = (*SMALL, "model=unet", "resolution=32", "name=a", "images=64", "batch_size=8", "model.network.depth=3")
     assert run_train(*asked).status == 0
