@@ -49,7 +49,7 @@ class SelfAttention(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         # One convolution in place of three: the features are read, and their gradient is summed, once.
         layers = (self.query, self.key, self.value)
-        projected = self.query.convolve(features, torch.cat([layer.scaled_weight(features) for layer in layers]))
+        projected = self.query.convolve(features, torch.cat([layer.scaled_weight() for layer in layers]))
         projected = projected.contiguous(memory_format=torch.channels_last)  # so that what follows are views
         query, rest = projected.split([self.query.out_channels, self.key.out_channels + self.value.out_channels], 1)
         key, value = F.max_pool2d(rest, self.pool).split([self.key.out_channels, self.value.out_channels], 1)
@@ -60,7 +60,7 @@ class SelfAttention(nn.Module):
         attended = attend(_positions(query), _positions(key), _positions(value))
         attended = attended.transpose(1, 2).unflatten(2, features.shape[2:])
         # γ multiplies the weight, not the features: nothing of their size is kept for its gradient.
-        return features + self.out.convolve(attended, self.gamma * self.out.scaled_weight(attended))
+        return features + self.out.convolve(attended, self.gamma * self.out.scaled_weight())
 
 
 def _positions(features: Tensor) -> Tensor:

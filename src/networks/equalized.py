@@ -51,7 +51,33 @@ def blend(below: Tensor, above: Tensor, alpha: float | Tensor) -> Tensor:
     return torch.lerp(below.to(sums), above.to(sums), alpha.to(sums)).to(above.dtype)
 
 
-class EqualizedConv2d(nn.Conv2d):
+class Equalized(nn.Module):
+    """A layer whose weight is multiplied by ``scale`` at run time; the weight, not the activations: it is much smaller.
+
+    Attributes:
+        ready: the product, where it is there before it is asked for (``src.networks.scaled_weights``).
+    """
+
+    weight: Tensor
+    scale: float
+    ready: Tensor | None = None
+
+    def exact_weight(self) -> Tensor:
+        """What is multiplied, in float32 also under autocast."""
+        if not is_parametrized(self):
+            return self.weight
+        # Spectral norm keeps its vectors in float32 and must not see them rounded to the dtype of autocast.
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+            return self.weight
+
+    def scaled_weight(self) -> Tensor:
+        if self.ready is not None:
+            return self.ready
+        weight = self.exact_weight()
+        return weight if self.scale == 1 else weight * self.scale
+
+
+class EqualizedConv2d(nn.Conv2d, Equalized):
     """Convolution of stride 1 with an equalized learning rate (section 4.1): (B, in, H, W) → (B, out, H', W').
 
     Weights start as N(0, 1) and are multiplied at run time by He's constant ``gain / √fan_in``, so that Adam, whose
@@ -80,14 +106,10 @@ class EqualizedConv2d(nn.Conv2d):
         _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.convolve(input, self.scaled_weight(input), self.bias)
+        return self.convolve(input, self.scaled_weight(), self.bias)
 
     def without_bias(self, input: Tensor) -> Tensor:
-        return self.convolve(input, self.scaled_weight(input))
-
-    def scaled_weight(self, input: Tensor) -> Tensor:
-        """The weight that ``input`` is convolved with."""
-        return _scaled_weight(self, self.scale, input)
+        return self.convolve(input, self.scaled_weight())
 
     def convolve(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """As :meth:`forward`, with any weight of the same kernel size and another bias."""
@@ -110,7 +132,7 @@ class EqualizedUpsampleConv2d(EqualizedConv2d):
         return F.conv_transpose2d(input, upsampling_kernel(weight), bias, stride=2, padding=1)
 
 
-class EqualizedLinear(nn.Linear):
+class EqualizedLinear(nn.Linear, Equalized):
     """Dense layer with an equalized learning rate, (B, in) → (B, out); see :class:`EqualizedConv2d`."""
 
     def __init__(
@@ -128,10 +150,10 @@ class EqualizedLinear(nn.Linear):
         _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, _scaled_weight(self, self.scale, input), self.bias)
+        return F.linear(input, self.scaled_weight(), self.bias)
 
 
-def normalise_spectrally(layer: EqualizedConv2d | EqualizedLinear) -> None:
+def normalise_spectrally(layer: Equalized) -> None:
     """Divide the layer's weight by its top singular value (Miyato et al., "Spectral Normalization", ICLR 2018).
 
     The scale at run time becomes a constant that keeps signals at unit scale, as He's does: the top singular value of
@@ -161,17 +183,6 @@ def _he_scale(weight: Tensor, gain: float, equalized: bool) -> float:
     with torch.no_grad():
         weight.mul_(scale)
     return 1.0
-
-
-def _scaled_weight(layer: nn.Conv2d | nn.Linear, scale: float, input: Tensor) -> Tensor:
-    # The weight is scaled, not the activations: it is much smaller.
-    if is_parametrized(layer):
-        # Spectral norm keeps its vectors in float32 and must not see them rounded to the dtype of autocast.
-        with torch.autocast(input.device.type, enabled=False):
-            weight = layer.weight
-    else:
-        weight = layer.weight
-    return weight if scale == 1 else weight * scale
 
 
 def at_least_float32(tensor: Tensor) -> torch.dtype:

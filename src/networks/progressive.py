@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.core.errors import UserError
+from src.networks import fused
 from src.networks.attention import SelfAttention
 from src.networks.equalized import (
     DiscriminatorBlock,
@@ -34,6 +36,7 @@ from src.networks.equalized import (
     normalise_spectrally,
     upsample,
 )
+from src.networks.scaled_weights import scaled_at_once
 
 
 def blend_real(image: Tensor, alpha: float | Tensor) -> Tensor:
@@ -98,13 +101,22 @@ class Progressive(nn.Module):
 
     def active_parameters(self, resolution: int, alpha: float | Tensor = 1.0) -> Iterator[nn.Parameter]:
         """The parameters that a forward with the same arguments gives a gradient."""
+        return (parameter for module in self._active(resolution, alpha) for parameter in module.parameters())
+
+    def _active(self, resolution: int, alpha: float | Tensor) -> list[nn.Module]:
         modules = [self.base, self.rgb[str(resolution)]]
         modules += [self.blocks[str(size)] for size in self.resolutions[1:] if size <= resolution]
         if self.attention is not None and self.attention_at is not None and self.attention_at <= resolution:
             modules.append(self.attention)
         if self._fades(resolution, alpha):
             modules.append(self.rgb[str(resolution // 2)])
-        return (parameter for module in modules for parameter in module.parameters())
+        return modules
+
+    def _scaled(self, input: Tensor, resolution: int, alpha: float | Tensor) -> AbstractContextManager[None]:
+        """Where launches count, all weights of a forward are scaled at once."""
+        if not fused.available(input):
+            return nullcontext()
+        return scaled_at_once(self._active(resolution, alpha), input)
 
     def _fades(self, resolution: int, alpha: float | Tensor) -> bool:
         return fades(alpha) and resolution > self.resolutions[0]
@@ -190,6 +202,10 @@ class Generator(Progressive):
         While ``alpha`` < 1 they are faded in: alpha is the share of the new block, the rest the images of the
         resolution below, upsampled. It means nothing at ``start_resolution``, where there is none below.
         """
+        with self._scaled(latent, resolution, alpha):
+            return self._draw(latent, resolution, alpha)
+
+    def _draw(self, latent: Tensor, resolution: int, alpha: float | Tensor) -> Tensor:
         features = below = self.base(latent)
         for size in self.resolutions[1 : self.resolutions.index(resolution) + 1]:
             below = features
@@ -255,6 +271,10 @@ class Discriminator(Progressive):
 
     def forward(self, image: Tensor, resolution: int, alpha: float | Tensor = 1.0) -> Tensor:
         """Logits of images of ``resolution``; ``alpha`` as in :meth:`Generator.forward`."""
+        with self._scaled(image, resolution, alpha):
+            return self._judge(image, resolution, alpha)
+
+    def _judge(self, image: Tensor, resolution: int, alpha: float | Tensor) -> Tensor:
         features = activated(cast(EqualizedConv2d, self.rgb[str(resolution)]), image)
         for size in self.resolutions[self.resolutions.index(resolution) : 0 : -1]:
             features = self.blocks[str(size)](features)
