@@ -33,7 +33,9 @@ def _to_wandb(study: Study, page: Path, dice: dict[str, float], logger: WandbLog
     import wandb
 
     columns: list[str | int] = ["arm", "real fraction", "Dice", "low", "high", "seeds"]
-    rows: list[Iterable[Any]] = [[arm.arm.label, arm.fraction, arm.mean, *arm.interval, arm.seeds] for arm in study.arms]
+    rows: list[Iterable[Any]] = [
+        (arm.arm.label, arm.fraction, arm.mean, *arm.interval, arm.seeds) for arm in study.arms
+    ]
     run = logger.experiment
     run.log({"arms": wandb.Table(columns, rows), "study": wandb.Html(page.read_text(), inject=False)})
     run.summary.update({"verdict": study.verdict, **dice})
