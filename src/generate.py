@@ -19,15 +19,18 @@ def generate(cfg: DictConfig) -> Path:
     """Export what ``cfg`` (conf/generate.yaml) asks for, go on where that stopped, or say that it is done."""
     # Imported now: --help and a typo need none of them.
     import torch
+    from hydra.utils import instantiate
     from rich.console import Console
     from rich.progress import Progress
 
     from src.core import environment
+    from src.release.card import Publication
     from src.release.copies import describe
-    from src.release.export import Export, Request
+    from src.release.export import Export
     from src.release.left_out import LeftOut
     from src.release.masks import MaskLimits
     from src.release.real_data import RealData
+    from src.release.request import Request
     from src.training.restore import load_generator
 
     if cfg.threads:
@@ -37,7 +40,7 @@ def generate(cfg: DictConfig) -> Path:
     size = run.module.schedule.resolution if cfg.size is None else cfg.size
     given = {key: value for key, value in cfg.masks.items() if key != "reject" and value is not None}
     given |= {key: tuple(value) for key, value in given.items() if key == "may_be_empty"}
-    real = RealData(run)
+    real, file_format = RealData(run), instantiate(cfg.format)
     facts: dict[str, object] = {}
     if (masks := real.masks(size, given)) is not None:
         facts["real_masks"] = masks.facts()
@@ -50,13 +53,16 @@ def generate(cfg: DictConfig) -> Path:
         n=cfg.n,
         size=size,
         seed=cfg.seed,
-        bits=cfg.bits,
+        bits=real.bits(file_format.bits) if cfg.bits == "auto" else cfg.bits,
         reject=cfg.masks.reject,
         limits=MaskLimits(**given) if masks is None else masks.limits,
         min_distance=cfg.copies.min_distance,
+        class_name=cfg.class_name,
     )
-    out = Path(cfg.out) if cfg.out else run.folder / "generated" / f"n{cfg.n}_size{size}_seed{cfg.seed}"
-    export = Export(run, request, out, None if copies is None else copies.originals, facts)
+    said = Publication(**cfg.card)
+    form = "" if file_format.name == "png" else f"_{file_format.name}"
+    out = Path(cfg.out) if cfg.out else run.folder / "generated" / f"n{cfg.n}_size{size}_seed{cfg.seed}{form}"
+    export = Export(run, request, out, None if copies is None else copies.originals, facts, file_format, said)
     with Progress(console=Console(stderr=True), disable=not cfg.progress, transient=True) as bar:
         task = bar.add_task("generating", total=request.n)
         wrote = export.write(cfg.force, lambda done: bar.update(task, completed=done))

@@ -16,8 +16,11 @@ from PIL import Image
 from src.data.folder import FolderData
 from src.generate import main
 from src.release import export
-from src.release.export import Export, Request
+from src.release.export import Export
+from src.release.formats.png import Png
 from src.release.masks import MaskLimits
+from src.release.pixels import shrink
+from src.release.request import Request
 from src.training.restore import load_generator
 from tests.conftest import fill
 
@@ -73,7 +76,7 @@ def test_an_export_holds_n_images_with_masks_a_manifest_a_card_and_a_preview(gen
     folder = "a/generated/n20_size16_seed0"
     assert status == 0 and f"done: {folder}" in out
     rows = manifest(folder)
-    assert len(rows) == 20 and rows[0].keys() == {"file", "seed", "index", "class", "masks_ok"}
+    assert len(rows) == 20 and rows[0].keys() == {"file", "seed", "index", "class", "masks_ok", "sha256"}
     for kind in ("images", "masks/lung", "masks/lesion"):
         names = sorted(p.name for p in Path(folder, kind).iterdir())
         assert names == [Path(row["file"]).name for row in rows]
@@ -145,11 +148,11 @@ def test_a_smaller_size_is_the_mean_of_the_pixels_and_a_larger_one_is_refused(ge
 def test_a_smaller_size_keeps_the_thin_parts_of_masks():
     images = torch.full((1, 3, 64, 64), -1.0)
     images[0, 1, 10] = images[0, 2, 8:40, 8:40] = 0.5
-    small = export.shrink(images, 1, (16, 16))
+    small = shrink(images, 1, (16, 16))
     expected = torch.full((2, 16, 16), -1.0)
     expected[0, 2] = expected[1, 2:10, 2:10] = 1
     assert torch.equal(small[0, 1:], expected) and (small[0, 0] == -1).all()
-    assert export.shrink(images[:, :1], 1, (16, 16)).shape == (1, 1, 16, 16)
+    assert shrink(images[:, :1], 1, (16, 16)).shape == (1, 1, 16, 16)
 
 
 def test_sixteen_bits_hold_what_eight_round(generate):
@@ -185,17 +188,17 @@ def test_a_killed_export_goes_on_to_the_same_bytes(generate, monkeypatch, at):
     asked = ("run=a", "n=6", f"masks.largest={limit}", *LENIENT[::2])
     generate(*asked, "out=whole")
     assert card("whole")["rejected"]
-    count, save = 0, export.save_synthetic
+    count, save = 0, Png.save
 
-    def dies(pixels, path, facts):
+    def dies(self, pixels, path, label):
         nonlocal count
         count += 1
         if count == at:
             raise KeyboardInterrupt
-        save(pixels, path, facts)
+        save(self, pixels, path, label)
 
     with monkeypatch.context() as patch:
-        patch.setattr(export, "save_synthetic", dies)
+        patch.setattr(Png, "save", dies)
         assert generate(*asked, "out=killed")[0] == 130
     assert not card("killed")["complete"]
     for row in manifest("killed"):
@@ -254,7 +257,7 @@ def test_an_export_carries_what_its_generator_learned_from_and_no_name_of_a_case
         (["run=a", "n=0"], "n=0 must be a whole number of at least 1"),
         (["run=a", "n=many"], "n=many must be a whole number"),
         (["run=a", "n=2", "sized=8"], "sized is not a setting; did you mean size?"),
-        (["run=a", "n=2", "bits=12"], "bits=12 must be 8 or 16"),
+        (["run=a", "n=2", "bits=12"], "bits=12 must be auto, 8 or 16"),
         *(
             (["run=a", "n=2", f"copies.min_distance={d}"], "must be a number above 0")
             for d in ("nan", "-1", "true", "0")

@@ -14,6 +14,7 @@ import numpy as np
 
 from src.core.errors import UserError
 from src.data.base import ImageData
+from src.data.decode import SUFFIXES
 from src.data.description import Description
 from src.data.folder import FolderData
 from src.data.grouping import read_column
@@ -102,6 +103,11 @@ def read_synthetic(folder: str, description: Description, cache: str) -> Split:
         raise UserError(f"training.synthetic={folder} has no folder images: give one that src.generate wrote")
     if _card(root).get("complete") is False:
         raise UserError(f"{folder} is not complete: repeat the src.generate command that writes it, it goes on")
+    if not any(path.suffix.lower() in SUFFIXES for path in (root / "images").rglob("*")):
+        raise UserError(
+            f"training.synthetic={folder} has no images that a training reads ({', '.join(sorted(SUFFIXES))}): export "
+            "them again with format=png, jpeg, tiff, dicom or imagefolder"
+        )
     data = FolderData(
         root=folder,
         cache=cache,

@@ -18,9 +18,11 @@ from src.data.training_images import read_synthetic
 from src.downstream.page import Copy
 from src.downstream.results import fraction_text
 from src.release.copies import Comparison, describe
-from src.release.export import Export, Request, TooFewPass, to_pixels
+from src.release.export import Export
 from src.release.left_out import LeftOut
+from src.release.pixels import to_pixels
 from src.release.real_masks import RealMasks
+from src.release.request import Request, TooFewPass
 from src.training.restore import TrainedRun, learned_from
 
 PAIRS = 8  # of a synthetic image and the real one nearest to it, on the page

@@ -16,7 +16,7 @@ from src.core.errors import UserError
 from src.core.run_folder import first_difference
 
 CARD = "dataset.json"
-WRITTEN = ("images", "masks", "manifest.csv", "rejected.csv", "preview.png", CARD)
+WRITTEN = ("images", "masks", "manifest.csv", "rejected.csv", "preview.png", "README.md", "croissant.json", CARD)
 
 
 class DataSetFolder:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,8 @@ from src.data.description import image_size
 from src.release.copies import Comparison
 from src.release.real_masks import DERIVED, RealMasks, usual_overrides
 from src.training.restore import TrainedRun, learned_from, load_data
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,16 @@ class RealData:
         data = load_data(self.run)
         data.prepare()
         return data
+
+    def bits(self, possible: Sequence[int]) -> int:
+        """Per grey pixel, as the real images have them: 16 where the export can hold them, else 8."""
+        if 16 not in possible or self.run.settings["data"]["channels"] != 1:
+            return 8
+        try:
+            return 8 * self.data.split("train").store.images.dtype.itemsize
+        except UserError as problem:
+            log.info(f"{problem}; so bits=8, say bits=16 if the images of the run have them")
+            return 8
 
     def masks(self, size: int, given: Mapping[str, Any]) -> RealMasks | None:
         """Limits for masks at ``size`` pixels on the longer side; None where the run makes none, or all are ``given``.
