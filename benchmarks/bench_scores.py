@@ -15,12 +15,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import interleaved, machine, table
-from src.metrics.frechet import mean_and_covariance
-from src.metrics.probabilities import means
 from src.networks.classifier import ResidualClassifier
 from src.scoring.feature_extractors import ClassifierFeatures
-from src.scoring.image_features import ImageFeatures, extract
-from src.scoring.reference import NEIGHBOURS, Reference
+from src.scoring.image_features import extract
+from src.scoring.reference import Reference, reference_of
 from src.scoring.scores import Rules, compute_scores
 
 BATCH = 256
@@ -29,15 +27,6 @@ BATCH = 256
 def make_batches(count: int, seed: int) -> list[Tensor]:
     images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     return list(images.contiguous(memory_format=torch.channels_last).split(BATCH))
-
-
-def make_reference(seen: ImageFeatures) -> Reference:
-    assert seen.probabilities is not None
-    own = means(seen.probabilities)
-    mean, covariance = mean_and_covariance(seen.features)
-    some, count = seen.take(NEIGHBOURS), len(seen.features)
-    neighbours = some.features, some.groups, some.probabilities
-    return Reference(count, own.probabilities, own.entropy, mean, covariance, count, *neighbours, None, None)
 
 
 @torch.no_grad()
@@ -59,7 +48,7 @@ def main() -> None:
     network = ResidualClassifier(3, 10).to(memory_format=torch.channels_last)
     extractor = ClassifierFeatures(network, tuple("0123456789"), 32).eval().requires_grad_(False)
     batches = make_batches(count, 0)
-    reference = make_reference(extract(extractor, make_batches(count, 1)))
+    reference = reference_of(extract(extractor, make_batches(count, 1)))
     speeds = interleaved(
         {"forward": lambda: forward(network, batches), "all scores": lambda: all_scores(extractor, batches, reference)},
         rounds=3,

@@ -70,7 +70,7 @@ def test_scores_are_timed():
         ClassifierFeatures(ResidualClassifier(3, 10, width=4), tuple("0123456789"), 32).eval().requires_grad_(False)
     )
     batches = bench_scores.make_batches(16, 0)
-    reference = bench_scores.make_reference(extract(extractor, bench_scores.make_batches(16, 1)))
+    reference = bench_scores.reference_of(extract(extractor, bench_scores.make_batches(16, 1)))
     assert bench_scores.forward(extractor.network, batches) > 0
     assert bench_scores.all_scores(extractor, batches, reference) > 0
 

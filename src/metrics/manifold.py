@@ -37,10 +37,10 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> PrecisionRe
     Raises:
         UserError: a set has no more than k images.
     """
-    real, generated = _check(real, generated, k)
+    real, generated = check_sets(real, generated, k)
     return PrecisionRecall(
-        precision=_share_inside(generated, real, _squared_radii(real, k)),
-        recall=_share_inside(real, generated, _squared_radii(generated, k)),
+        precision=_share_inside(generated, real, squared_radii_of(real, k)),
+        recall=_share_inside(real, generated, squared_radii_of(generated, k)),
     )
 
 
@@ -49,27 +49,27 @@ def density_coverage(real: Tensor, generated: Tensor, k: int = 5) -> DensityCove
 
     Arguments and errors are those of :func:`precision_recall`, but that the generated set may be of any size.
     """
-    real, generated = _check(real, generated, k, generated_too=False)
-    inside = 0
+    real, generated = check_sets(real, generated, k, generated_too=False)
+    balls = 0
     covered = torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    for block in _inside(generated, real, _squared_radii(real, k)):
-        inside += int(block.sum())
+    for block in inside(generated, real, squared_radii_of(real, k)):
+        balls += int(block.sum())
         covered |= block.any(0)
-    return DensityCoverage(density=inside / (k * len(generated)), coverage=float(covered.double().mean()))
+    return DensityCoverage(density=balls / (k * len(generated)), coverage=float(covered.double().mean()))
 
 
 def _share_inside(points: Tensor, centres: Tensor, squared_radii: Tensor) -> float:
     """Share of the points that lie in any of the balls."""
-    return sum(int(block.any(1).sum()) for block in _inside(points, centres, squared_radii)) / len(points)
+    return sum(int(block.any(1).sum()) for block in inside(points, centres, squared_radii)) / len(points)
 
 
-def _inside(points: Tensor, centres: Tensor, squared_radii: Tensor) -> Iterator[Tensor]:
+def inside(points: Tensor, centres: Tensor, squared_radii: Tensor) -> Iterator[Tensor]:
     """For a block of points at a time: (points, centres), whether the point lies in the ball, its surface included."""
     for squared in _squared_distances(points, centres, least=True):
         yield squared <= squared_radii
 
 
-def _squared_radii(features: Tensor, k: int) -> Tensor:
+def squared_radii_of(features: Tensor, k: int) -> Tensor:
     """(N,): from each image to its k-th nearest neighbour, the first being the image itself."""
     return torch.cat([squared.kthvalue(k + 1).values for squared in _squared_distances(features, features)])
 
@@ -89,7 +89,8 @@ def _squared_distances(points: Tensor, centres: Tensor, least: bool = False) -> 
         yield (1 + rounding) * rows.square().sum(1, keepdim=True) + norms - 2 * rows @ centres.T
 
 
-def _check(real: Tensor, generated: Tensor, k: int, generated_too: bool = True) -> tuple[Tensor, Tensor]:
+def check_sets(real: Tensor, generated: Tensor, k: int, generated_too: bool = True) -> tuple[Tensor, Tensor]:
+    """Both in float64. Raises UserError where one has no more than k images; of the generated, if ``generated_too``."""
     real, generated = check_pair(real, generated)
     for name, features, least in (("real", real, k + 1), ("generated", generated, k + 1 if generated_too else 1)):
         if len(features) < least:

@@ -14,6 +14,7 @@ from src.data.base import ImageData
 from src.metrics.diversity import WINDOW
 from src.metrics.intervals import Resampled
 from src.scoring.feature_extractors import load_extractor
+from src.scoring.halves import between_halves
 from src.scoring.image_features import ImageFeatures, extract, generated_batches
 from src.scoring.passport import Passport
 from src.scoring.reference import FORMAT, Reference, fingerprint, load_reference
@@ -27,13 +28,13 @@ class Evaluator:
         data: prepared; its training split are the real images.
         classifier: run folder or checkpoint of ``model=classifier``; None: random features and no class scores, or
             InceptionV3 alone.
-        features: ``classifier`` or ``inception``: the space of all other scores.
+        features: the space of all other scores: ``classifier``, or one of ``BESIDE_CLASSIFIER``.
         seed: of latents, subsets and resamples.
         batch_size: images seen at once.
         cache: the user's cache folder, for the real images' statistics.
 
     Raises:
-        UserError: no such classifier, or one for other data; InceptionV3 cannot be had.
+        UserError: no such classifier, or one for other data; what ``features`` needs cannot be had.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Evaluator:
         """Of the scores of ``count`` generated images."""
         fid = not self.check(count)
         shape = self.data.split("train").store.images.shape
-        return score_names(bool(self.extractor.classes), fid, min(shape[1:3]))
+        return score_names(bool(self.extractor.classes), fid, min(shape[1:3]), self.extractor.standardised)
 
     @cached_property
     def reference(self) -> Reference:
@@ -72,12 +73,18 @@ class Evaluator:
 
     def extract(self, batches: Iterable[Tensor], name: str, cases: Sequence[str] | None = None) -> ImageFeatures:
         """``name`` says whose images they are; without ``cases`` each is its own."""
-        return extract(self.extractor, batches, name, cases)
+        seen = extract(self.extractor, batches, name, cases)
+        return seen._replace(features=self.reference.standardised(seen.features))
 
     def generated(self, module: Any, count: int) -> Iterator[Tensor]:
         """Batches of what a GAN makes; the network moves to where the GAN is."""
         self.extractor.to(module.device)
         return generated_batches(module, count, self.seed, self.data.description.channels, self.batch_size)
+
+    @cached_property
+    def between_halves(self) -> dict[str, float]:
+        """The scores of one half of the real patients against the other: the floor of all distances."""
+        return between_halves(self.reference, self.rules, self.seed)
 
     def scores(self, seen: ImageFeatures) -> dict[str, float]:
         return compute_scores(self.reference, seen, self.rules, self.seed)

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import urllib.error
-from abc import ABC, abstractmethod
-from importlib import import_module
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from src.core.errors import UserError
-from src.core.pixels import to_bytes
 from src.data.description import Description
 from src.networks.classifier import Classifier, ResidualClassifier
-from src.training.checkpoint_io import weights_digest
+from src.scoring.extractor_base import FeatureExtractor
+from src.scoring.pretrained_features import EfficientNetFeatures, InceptionFeatures
+from src.scoring.radiomic_features import RadiomicFeatures
 from src.training.restore import load_run
 from src.training.supervised import SupervisedModule
 
 TRAIN = "train one with python -m src.train model=classifier data=<the same data>"
-WEIGHTS = "pt_inception-2015-12-05-6726825d.pth"  # torch-fidelity's conversion of the original FID's network
-
-
-class FeatureExtractor(nn.Module, ABC):
-    """Images (B, C, H, W) in [-1, 1] → class probabilities (B, K), or None where there are no classes, and features.
-
-    Attributes:
-        title: name for passports.
-        feature_count: D of the (B, D) features.
-        classes: names of the K classes; () for None.
-    """
-
-    title: str
-    feature_count: int
-    classes: tuple[str, ...] = ()
-
-    @abstractmethod
-    def forward(self, images: Tensor) -> tuple[Tensor | None, Tensor]: ...
-
-    def digest(self) -> str:
-        """sha256 of the title and all weights."""
-        return weights_digest(self, self.title)
 
 
 class ClassifierFeatures(FeatureExtractor):
@@ -78,51 +55,25 @@ class RandomFeatures(FeatureExtractor):
         return None, self.network.features(images)
 
 
-class InceptionFeatures(FeatureExtractor):
-    """InceptionV3's features, the literature's FID, with the probabilities of ``classifier`` where there is one.
-
-    Raises:
-        UserError: torch-fidelity or its weights are absent.
-    """
-
-    def __init__(self, classifier: ClassifierFeatures | None) -> None:
-        super().__init__()
-        try:
-            library = import_module("torch_fidelity.feature_extractor_inceptionv3")
-        except ImportError as problem:
-            raise UserError(
-                "features=inception needs InceptionV3 from torch-fidelity: pip install torch-fidelity, "
-                "or score in the classifier's space with features=classifier"
-            ) from problem
-        try:
-            self.inception = library.FeatureExtractorInceptionV3("inception", ["2048"])
-        except (urllib.error.URLError, OSError) as problem:
-            folder = Path(torch.hub.get_dir()) / "checkpoints"
-            raise UserError(
-                f"features=inception: InceptionV3's weights could not be downloaded ({problem}): put {WEIGHTS}, from "
-                f"the releases of github.com/toshas/torch-fidelity, into {folder}, or use features=classifier"
-            ) from problem
-        self.classifier, self.feature_count = classifier, 2048
-        self.classes = classifier.classes if classifier else ()
-        self.title = "InceptionV3 pool3 (2048 values)"
-
-    def forward(self, images: Tensor) -> tuple[Tensor | None, Tensor]:
-        (features,) = self.inception(to_bytes(images).expand(-1, 3, -1, -1))
-        return self.classifier(images)[0] if self.classifier else None, features
+BESIDE_CLASSIFIER: Mapping[str, Callable[[ClassifierFeatures | None], FeatureExtractor]] = {
+    "inception": InceptionFeatures,
+    "efficientnet_lite0": EfficientNetFeatures,
+    "radiomics": RadiomicFeatures,
+}
 
 
 def load_extractor(classifier: str | None, features: str, description: Description) -> FeatureExtractor:
-    """The space of ``classifier`` (run folder or checkpoint), of InceptionV3, or, with neither, of random features.
+    """The space named ``features``: of ``classifier`` (run folder or checkpoint), without one of random features.
 
     Raises:
-        UserError: no classifier there, or one for other data; InceptionV3 cannot be had.
+        UserError: no classifier there, or one for other data; a package or weights that ``features`` needs are absent.
     """
-    if features not in ("classifier", "inception"):
-        raise UserError(f"features={features} is unknown: choose classifier or inception")
+    if features not in ("classifier", *BESIDE_CLASSIFIER):
+        raise UserError(f"features={features} is unknown: choose classifier, {', '.join(BESIDE_CLASSIFIER)}")
     known = None if classifier is None else load_classifier(Path(classifier), description)
     extractor: FeatureExtractor
-    if features == "inception":
-        extractor = InceptionFeatures(known)
+    if features in BESIDE_CLASSIFIER:
+        extractor = BESIDE_CLASSIFIER[features](known)
     else:
         extractor = known or RandomFeatures(description.channels, description.resolution)
     return extractor.eval().requires_grad_(False)

@@ -53,8 +53,8 @@ class GeneratorScorer:
 
     @property
     def best(self) -> str:
-        """The score that tells the best checkpoint: FID, or KID where there are too few images for it."""
-        return "fid" if "fid" in self.evaluator.names(self.count) else "kid"
+        """The score that tells the best checkpoint: FID or FRD, or KID where there are too few images for it."""
+        return next(name for name in ("fid", "frd", "kid") if name in self.evaluator.names(self.count))
 
     def names(self, module: Any) -> tuple[list[str], list[str]]:
         """Raises UserError for a module that makes no images."""

@@ -89,8 +89,18 @@ def generated_batches(module: Any, count: int, seed: int, channels: int, batch_s
 
 
 def shuffled(split: Split, seed: int, count: int | None = None) -> Split:
-    """``count`` images of ``split``, or all, in an order that ``seed`` decides."""
-    order = torch.randperm(len(split), generator=random_generator(seed, Stream.SCORES, 1))
+    """``count`` images of ``split``, or all, in an order that ``seed`` decides.
+
+    Where they are some of several cases, whole cases are drawn, the last of which may be cut: so a few cases stand for
+    all of them as those of another sample would.
+    """
+    generator = random_generator(seed, Stream.SCORES, 1)
+    order = torch.randperm(len(split), generator=generator)
+    if count is not None and count < len(split) and split.cases is not None:
+        groups = numbered(split.cases, len(split))
+        ranks = torch.randperm(int(groups.max()) + 1, generator=generator)
+        drawn = order[ranks[groups[order]].argsort(stable=True)][:count]
+        order = drawn[torch.randperm(count, generator=generator)]
     return split.take(order[:count].numpy())
 
 

@@ -41,6 +41,8 @@ def save_picture(rows: Sequence[Row], samples: Mapping[str, Tensor], path: Path)
         else:
             axes.set_axis_off()
     note = f"\n* {SUSPICIOUS}" if any(row.better_than_real for row in rows) else ""
+    if halves := rows[0].between_halves:
+        note += f"\ndashed: one half of the real patients against the other, {halves['images']:,.0f} images each"
     figure.suptitle(
         f"{heading(passport)} · {caption(passport)}{note}",
         fontsize=10,
@@ -61,6 +63,8 @@ def _draw_score(axes: Axes, name: str, rows: Sequence[Row]) -> None:
                           ha="center", fontsize=7, color=LIGHT.text)  # fmt: skip
         if name in row.intervals:
             axes.plot(row.intervals[name], [height, height], color=colour, linewidth=2)
+    if name in rows[0].between_halves:
+        axes.axvline(rows[0].between_halves[name], color=LIGHT.text, alpha=0.5, linewidth=1.2, linestyle="--", zorder=0)
     if values and min(values) > 0 and max(values) > 30 * min(values):
         axes.set_xscale("log")
     axes.set_title(titled(name), loc="left", fontsize=9, color=LIGHT.text)

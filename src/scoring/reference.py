@@ -18,9 +18,9 @@ from src.metrics.accuracy import accuracy, balanced_accuracy
 from src.metrics.frechet import mean_and_covariance
 from src.metrics.probabilities import Means, means
 from src.scoring.feature_extractors import FeatureExtractor
-from src.scoring.image_features import extract, numbered, shuffled, split_batches
+from src.scoring.image_features import ImageFeatures, extract, numbered, shuffled, split_batches
 
-FORMAT = 2  # part of every file's name: raise it when what is measured changes
+FORMAT = 3  # part of every file's name: raise it when what is measured changes
 NEIGHBOURS = 5_000  # images a side whose features are compared one by one, at a cost of their square
 
 
@@ -39,11 +39,16 @@ class Reference:
     neighbour_probabilities: Tensor | None  # (as many, K) their class probabilities
     accuracy: float | None  # of the classifier on test images, else val ones; None where that cannot be measured
     balanced_accuracy: float | None  # likewise, the mean over classes
+    standard: tuple[Tensor, Tensor] | None  # (D,) means and deviations that features are given in units of, if any
 
     def class_means(self) -> Means | None:
         if self.probabilities is None or self.entropy is None:
             return None
         return Means(self.probabilities, self.entropy)
+
+    def standardised(self, features: Tensor) -> Tensor:
+        """(N, D) in the units of the statistics."""
+        return _standardised(features, self.standard)
 
 
 def fingerprint(split: Split) -> str:
@@ -83,12 +88,22 @@ def load_reference(extractor: FeatureExtractor, data: ImageData, cache: Path, ba
 def _measure(extractor: FeatureExtractor, data: ImageData, batch_size: int) -> Reference:
     split = shuffled(data.split("train"), seed=0)
     seen = extract(extractor, split_batches(split, batch_size), "real training", split.cases)
+    standard = (seen.features.mean(0), seen.features.std(0)) if extractor.standardised else None
+    seen = seen._replace(features=_standardised(seen.features, standard))
+    return reference_of(seen, _accuracies(extractor, data, batch_size), standard)
+
+
+def reference_of(
+    seen: ImageFeatures,
+    accuracies: tuple[float, float] | None = None,
+    standard: tuple[Tensor, Tensor] | None = None,
+) -> Reference:
+    """The statistics of real images in random order, whose features are in the units of ``standard`` already."""
     some = seen.take(NEIGHBOURS)
-    accuracies = _accuracies(extractor, data, batch_size)
     own = None if seen.probabilities is None else means(seen.probabilities, "training")
     mean, covariance = mean_and_covariance(seen.features)
     return Reference(
-        count=len(split),
+        count=len(seen.features),
         probabilities=own.probabilities if own else None,
         entropy=own.entropy if own else None,
         mean=mean,
@@ -99,7 +114,16 @@ def _measure(extractor: FeatureExtractor, data: ImageData, batch_size: int) -> R
         neighbour_probabilities=None if some.probabilities is None else some.probabilities.clone(),
         accuracy=accuracies and accuracies[0],
         balanced_accuracy=accuracies and accuracies[1],
+        standard=standard,
     )
+
+
+def _standardised(features: Tensor, standard: tuple[Tensor, Tensor] | None) -> Tensor:
+    if standard is None:
+        return features
+    mean, deviation = standard
+    # What never varies in the real images stays in its own unit.
+    return (features - mean) / torch.where(deviation > 0, deviation, 1.0)
 
 
 def held_out(data: ImageData) -> str | None:

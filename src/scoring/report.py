@@ -30,6 +30,7 @@ class Row:
     intervals: Mapping[str, Interval]  # 95 %, of some of the scores
     passport: Passport
     better_than_real: Sequence[str] = ()  # scores that beat those of as many unseen real images, beyond chance
+    between_halves: Mapping[str, float] = field(default_factory=dict)  # scores of the real patients' halves, ``images``
     resampled: Mapping[str, Resampled] = field(default_factory=dict, repr=False)  # what the intervals rest on
 
 
@@ -40,6 +41,7 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "scores": dict(row.scores),
             "intervals": {name: list(ends) for name, ends in row.intervals.items()},
             "better_than_real": list(row.better_than_real),
+            "between_halves": dict(row.between_halves),
             "passport": row.passport.as_dict(),
         }
         for row in rows
@@ -58,6 +60,7 @@ def read_rows(path: Path) -> list[Row]:
                 {name: (float(low), float(high)) for name, (low, high) in entry["intervals"].items()},
                 Passport.from_dict(entry["passport"], str(file)),
                 [str(name) for name in entry.get("better_than_real", [])],
+                {name: float(value) for name, value in entry.get("between_halves", {}).items()},
             )
             for entry in entries
         ]
@@ -98,9 +101,13 @@ def as_table(rows: Sequence[Row]) -> Table:
     table.add_column("score")
     for row in rows:
         table.add_column(short(row.name), justify="right")
+    halves = rows[0].between_halves
+    if halves:
+        table.add_column(f"real halves\n({halves['images']:,.0f} each)", justify="right")
     for name in TITLES:
         if any(name in row.scores for row in rows):
-            table.add_row(titled(name), *(_cell(row, name) for row in rows))
+            floor = [f"{halves[name]:.4g}" if name in halves else "–"] if halves else []
+            table.add_row(titled(name), *(_cell(row, name) for row in rows), *floor)
     if any(row.better_than_real for row in rows):
         table.caption, table.caption_justify = f"* {SUSPICIOUS}", "left"
     return table

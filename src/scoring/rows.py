@@ -74,7 +74,8 @@ def scored_row(
     scores = evaluator.scores(seen)
     resampled = evaluator.resample(seen, scores) if with_intervals else {}
     intervals, passport = compute_intervals(scores, resampled), evaluator.passport(len(seen.features), module)
-    return Row(name, scores, intervals, passport, resampled=resampled)
+    halves = evaluator.between_halves if with_intervals else {}
+    return Row(name, scores, intervals, passport, resampled=resampled, between_halves=halves)
 
 
 def extract_unseen(evaluator: Evaluator, count: int) -> ImageFeatures | None:

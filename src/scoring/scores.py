@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 from torch import Tensor
 
 from src.core.errors import UserError
+from src.metrics.clipped import clipped_density_coverage
 from src.metrics.diversity import WINDOW, mean_pairwise_ssim
 from src.metrics.frechet import frechet_distance, mean_and_covariance
 from src.metrics.intervals import (
@@ -23,12 +25,15 @@ from src.metrics.intervals import (
 from src.metrics.kernel import subset_kernel_distance
 from src.metrics.manifold import density_coverage, precision_recall
 from src.metrics.probabilities import Means, am_score_of, inception_score_of, means, mode_score_of
+from src.metrics.renyi import bandwidth_of, renyi_kernel_entropy
 from src.scoring.image_features import ImageFeatures, renumbered
 from src.scoring.reference import NEIGHBOURS, Reference
 from src.scoring.titles import LOWER_IS_BETTER
 
 FEWEST = 6  # images: density and coverage look at five neighbours of each
 
+SIGNED = ("kid", "frd")  # scores that can be negative
+TINY = 1e-12  # squared distances below are rounding
 RESAMPLES = 200  # for the intervals of the scores that cost little
 FRECHET_RESAMPLES = 50
 CLASS_SCORES: Mapping[str, Callable[[Means, Means], Tensor]] = {  # of the generated and of the training images
@@ -82,15 +87,17 @@ class Rules:
             )
 
 
-def score_names(classes: bool, fid: bool, side: int) -> list[str]:
+def score_names(classes: bool, fid: bool, side: int, standardised: bool = False) -> list[str]:
     """Names of the scores that ``compute_scores`` gives.
 
     Args:
         classes: whether the space has class probabilities.
         fid: whether there are images enough for it.
         side: the shorter one of the images, in pixels.
+        standardised: whether features are in units of their standard deviation: FRD then stands in FID's place.
     """
-    left_out = {*(() if classes else CLASS_SCORES), *(() if fid else ("fid",))}
+    left_out = {*(() if classes else CLASS_SCORES), "fid" if standardised else "frd"}
+    left_out |= set() if fid else {"fid", "frd"}
     left_out |= set() if side >= WINDOW else {"ssim_diversity"}
     return [name for name in LOWER_IS_BETTER if name not in left_out]
 
@@ -108,11 +115,14 @@ def compute_scores(real: Reference, seen: ImageFeatures, rules: Rules, seed: int
         scores |= {name: float(score(ours, training)) for name, score in CLASS_SCORES.items()}
     if rules.fid_is_sound(real.count, len(seen.features), len(real.mean)):
         generated = mean_and_covariance(seen.features, "generated")
-        scores["fid"] = float(frechet_distance(real.mean, real.covariance, *generated))
+        squared = float(frechet_distance(real.mean, real.covariance, *generated))
+        scores |= {"fid": squared} if real.standard is None else {"frd": math.log(max(squared, TINY))}
     compared = _compared(real, seen)
     scores["kid"] = float(_kid(*compared, rules, seed))
     scores |= precision_recall(*compared)._asdict()
     scores |= density_coverage(*compared)._asdict()
+    scores |= clipped_density_coverage(*compared)._asdict()
+    scores["rke"] = renyi_kernel_entropy(compared[1], bandwidth_of(real.neighbours))
     if min(seen.pictures.shape[2:]) >= WINDOW:
         scores["ssim_diversity"] = mean_pairwise_ssim(seen.pictures.float() / 255)
     return scores
@@ -133,8 +143,9 @@ def resample(real: Reference, seen: ImageFeatures, scores: Mapping[str, float], 
     if real.neighbour_probabilities is not None and seen.probabilities is not None:
         both = real.neighbour_probabilities, seen.probabilities
         found |= resampled_class_scores(CLASS_SCORES, *both, *kept(RESAMPLES))
-    if "fid" in scores:
-        found["fid"] = resampled_frechet_distance(real.neighbours, seen.features, *kept(FRECHET_RESAMPLES))
+    if "fid" in scores or "frd" in scores:
+        squared = resampled_frechet_distance(real.neighbours, seen.features, *kept(FRECHET_RESAMPLES))
+        found |= {"fid": squared} if "fid" in scores else {"frd": squared.clamp(min=TINY).log()}
     ours, theirs = _compared(real, seen)
     groups = renumbered(real.neighbour_groups[: len(ours)]), renumbered(seen.groups[: len(theirs)])
     of_real, of_seen = (halves(group, RESAMPLES, 2 * seed + side) for side, group in enumerate(groups))
@@ -144,7 +155,7 @@ def resample(real: Reference, seen: ImageFeatures, scores: Mapping[str, float], 
 
 def compute_intervals(scores: Mapping[str, float], resampled: Mapping[str, Resampled]) -> dict[str, Interval]:
     """95 % intervals of the scores that were resampled; none of a score where a side is of a single case."""
-    found = {name: interval(scores[name], values, name != "kid") for name, values in resampled.items()}
+    found = {name: interval(scores[name], values, name not in SIGNED) for name, values in resampled.items()}
     return {name: ends for name, ends in found.items() if ends is not None}
 
 

@@ -8,11 +8,15 @@ TITLES = {
     "mode_score_xu2018": "Mode Score (Xu)",
     "inception_score": "Inception Score",
     "fid": "FID",
+    "frd": "FRD",
     "kid": "KID",
     "precision": "Precision",
     "recall": "Recall",
     "density": "Density",
     "coverage": "Coverage",
+    "clipped_density": "Clipped density",
+    "clipped_coverage": "Clipped coverage",
+    "rke": "RKE",
     "ssim_diversity": "SSIM diversity",
 }
-LOWER_IS_BETTER = {name: name in ("am_score", "fid", "kid", "ssim_diversity") for name in TITLES}
+LOWER_IS_BETTER = {name: name in ("am_score", "fid", "frd", "kid", "ssim_diversity") for name in TITLES}

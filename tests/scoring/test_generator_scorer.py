@@ -193,7 +193,10 @@ def test_without_a_classifier_scores_are_of_random_features_and_the_passport_say
         (["scores.scorer.count=20", "scores.best=fid"], "scores.best=fid is no number of this run: it has am_score,"),
         (["scores.scorer.count=20", "objective=fid"], "objective=fid is no number of this run: it has am_score,"),
         (["scores.kid_subset=100"], "scores.kid_subset=100 does not fit"),
-        (["scores.scorer.features=incept"], "scores.scorer.features=incept must be classifier or inception"),
+        (
+            ["scores.scorer.features=incept"],
+            "scores.scorer.features=incept must be classifier, inception, efficientnet_lite0 or radiomics",
+        ),
         (["scores.scorer.classifier=outputs/none"], "outputs/none is neither a run folder nor a checkpoint"),
     ],
 )
