@@ -38,7 +38,7 @@ def test_every_setting_is_explained_in_its_line():
 
 @pytest.mark.parametrize("budget", options("budget"))
 @pytest.mark.parametrize("data", ["phantom", "cifar10", "cifar10_dog"])
-@pytest.mark.parametrize("model", ["dcgan", "dcgan_transposed", "pggan", "enhanced"])
+@pytest.mark.parametrize("model", ["dcgan", "dcgan_transposed", "dcgan_medical", "pggan", "enhanced"])
 def test_every_generator_composes_with_every_data_set_and_budget(compose, model, data, budget):
     cfg = compose(f"model={model}", f"data={data}", f"budget={budget}")
     OmegaConf.to_container(cfg, resolve=True)
@@ -110,6 +110,36 @@ def test_the_recipes_of_pggan_are_as_their_source_states_them(compose, experimen
     phases = instantiate(cfg.model.schedule).phases()
     assert (phases[-1].resolution, cfg.width, [p.batch_size for p in phases]) == (final, width, batch_sizes)
     assert {p.images for p in phases[:-1]} == {phase} and phases[-1].images >= phase
+
+
+@pytest.mark.parametrize("loss", ["bce", "wgan_gp"])
+def test_the_recipes_of_the_medical_dcgan_are_as_their_source_states_them(compose, loss):
+    cfg = compose(f"experiment=dcgan_medical_{loss}")
+    assert cfg.images == 150 * 5_216 and (cfg.batch_size, cfg.optim.lr, cfg.data.resolution) == (128, 3e-4, 128)
+    assert (cfg.data.name, cfg.model.name, cfg.model.discriminator.norm) == ("chest_xray", "dcgan_medical", "none")
+    assert list(cfg.model.generator.filters) == [512, 256, 128, 64, 32]
+    assert list(cfg.model.discriminator.filters) == [64, 128, 256, 512]
+    if loss == "wgan_gp":
+        assert (cfg.model.penalties.gradient.weight, cfg.model.penalties.gradient.target) == (10.0, 1.0)
+        assert cfg.model.loss.drift == 0 and cfg.model.loss._target_.endswith("Wasserstein")
+    else:
+        assert not cfg.model.penalties and cfg.model.loss._target_.endswith("BinaryCrossEntropy")
+
+
+@pytest.mark.parametrize(
+    ("asked", "generator", "discriminator"),
+    [
+        (["resolution=128", "width=512"], [512, 256, 128, 64, 32], [64, 128, 256, 512]),
+        (["resolution=256", "width=512"], [512, 512, 256, 128, 64, 32], [64, 128, 256, 512]),
+        (["budget=smoke"], [16, 16], [16, 16, 16, 16]),
+        (["budget=hour"], [64, 64, 64, 32], [64, 64, 64, 64]),
+        (["resolution=8", "width=512"], [32], [64, 128, 256]),
+    ],
+)
+def test_the_filters_of_the_medical_dcgan_follow_the_resolution_and_the_width(compose, asked, generator, discriminator):
+    cfg = compose("model=dcgan_medical", *asked)
+    assert list(cfg.model.generator.filters) == generator
+    assert list(cfg.model.discriminator.filters) == discriminator
 
 
 def test_the_two_architectures_differ_in_upsampling_and_activation_alone(compose):

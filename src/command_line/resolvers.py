@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import OmegaConf
 
@@ -59,6 +60,27 @@ def size(resolution: int, aspect: Sequence[int]) -> list[int]:
     return list(image_size(resolution, aspect))
 
 
+def generator_filters(filters: Sequence[int], resolution: int, most: int) -> list[int]:
+    """Those of the last stages up to ``resolution``, one for each doubling from 4 px, and none above ``most``.
+
+    A larger resolution repeats the first. Where doublings do not lead to it the generator says so.
+    """
+    stages = max(1, round(math.log2(max(resolution, 4) / 4)))
+    padded = [filters[0]] * (stages - len(filters)) + list(filters)
+    return [min(each, most) for each in padded[len(padded) - stages :]]
+
+
+def discriminator_filters(filters: Sequence[int], resolution: int, most: int) -> list[int]:
+    """Those of the first stages, as many as halve ``resolution``, and none above ``most``."""
+    return [min(each, most) for each in filters[: max(1, int(math.log2(max(resolution, 2))))]]
+
+
+def first_folder(parent: str, names: Sequence[str]) -> str:
+    """The first of ``names`` that is a folder in ``parent``, else where the first would be."""
+    folders = [Path(parent).expanduser() / name for name in names]
+    return str(next((folder for folder in folders if folder.is_dir()), folders[0]))
+
+
 # Data and what they need are imported when a configuration is computed: --help and a typo wait for neither.
 OmegaConf.register_new_resolver("phase_share", phase_share, replace=True)
 # The paper's decay of 0.999 per step of 16 images is a half-life of 11,000 images; a short run must forget faster.
@@ -67,6 +89,9 @@ OmegaConf.register_new_resolver("attention_resolution", attention_resolution, re
 OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
 OmegaConf.register_new_resolver("joint_channels", channels, replace=True)
 OmegaConf.register_new_resolver("image_size", size, replace=True)
+OmegaConf.register_new_resolver("generator_filters", generator_filters, replace=True)
+OmegaConf.register_new_resolver("discriminator_filters", discriminator_filters, replace=True)
+OmegaConf.register_new_resolver("first_folder", first_folder, replace=True)
 OmegaConf.register_new_resolver("count", len, replace=True)
 OmegaConf.register_new_resolver("least", min, replace=True)
 OmegaConf.register_new_resolver("times", lambda a, b: a * b, replace=True)

@@ -37,6 +37,11 @@ class ImageData(LightningDataModule, ABC):
     """
 
     evaluation_batch_size = 64  # images of a batch of val_dataloader and test_dataloader
+    balance = False  # whether training shows all classes equally often
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left_out: dict[str, str] = {}  # by file: why it is in no split, once the data are prepared
 
     @abstractmethod
     def prepare(self) -> None:
@@ -67,7 +72,7 @@ class ImageData(LightningDataModule, ABC):
         world_size = self.trainer.world_size if self.trainer else 1
         return BatchStream(
             self.split("train"), module.schedule, module.schedule.total, module.seed, module.clock,
-            module.global_rank, world_size,
+            module.global_rank, world_size, balance=self.balance,
         )  # fmt: skip
 
     def val_dataloader(self) -> Batches | list:

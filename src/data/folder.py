@@ -13,8 +13,10 @@ import numpy as np
 from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.build import Builder, DecodeSettings
+from src.data.class_names import match_classes
 from src.data.decode import require_readers
 from src.data.description import Description, image_size
+from src.data.duplicates import crossing_copies, drop_duplicates, refuse_duplicates
 from src.data.grouping import check_fractions, match_groups, number_groups, read_column, split_rows
 from src.data.listing import Sample, list_samples
 from src.data.store import Split, Store
@@ -45,6 +47,8 @@ class FolderData(ImageData):
         classes: Sequence[str] | None = None,
         labels_csv: str | None = None,
         label_column: str = "class",
+        file_column: str = "file",
+        class_patterns: Mapping[str, str] | None = None,
         channels: int | None = None,
         aspect: Sequence[int] = (1, 1),
         fit: str = "pad",
@@ -58,6 +62,9 @@ class FolderData(ImageData):
         group_starts: Sequence[int] | None = None,
         seed: int = 0,
         on_error: str = "fail",
+        duplicates: str = "keep",
+        balance: bool = False,
+        origin: str | None = None,
         workers: int | None = None,
     ) -> None:
         super().__init__()
@@ -66,6 +73,7 @@ class FolderData(ImageData):
         _one_of("fit", fit, ("pad", "crop"))
         _one_of("split_by", split_by, ("random", "order"))
         _one_of("on_error", on_error, ("fail", "skip"))
+        _one_of("duplicates", duplicates, ("keep", "drop", "refuse"))
         _one_of("channels", channels, (None, 1, 3))
         if window is not None and not (len(window) == 2 and 0 <= window[0] < window[1]):
             raise UserError(f"data.window={list(window)} must be [low, high] with 0 <= low < high")
@@ -77,7 +85,9 @@ class FolderData(ImageData):
         self.classes = None if classes is None else tuple(classes)
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise UserError(f"data.classes={list(self.classes)} names one twice: remove the repetition")
-        self.labels_csv, self.label_column = labels_csv, label_column
+        self.labels_csv, self.label_column, self.file_column = labels_csv, label_column, file_column
+        self.class_patterns = class_patterns and dict(class_patterns)
+        self.duplicates, self.balance, self.origin = duplicates, balance, origin
         self.fractions = {"train": 0.7, "val": 0.1, "test": 0.2} if splits is None else dict(splits)
         self.split_folders = None if split_folders is None else dict(split_folders)
         self.split_by, self.seed, self.aspect = split_by, seed, (aspect[0], aspect[1])
@@ -115,7 +125,12 @@ class FolderData(ImageData):
     def _prepared(self) -> Store:
         if self._store is None:
             classes = None if self.labels_csv else self.classes  # sub-folders are classes only without a table
-            samples = list_samples(self.root, self.images, self.mask_folders, classes, self.split_folders)
+            if self.origin and not self.root.is_dir():
+                raise UserError(
+                    f"{self.name} is not in {self.root}: get it from {self.origin}, and put it there or set data.root"
+                )
+            patterns = None if self.labels_csv else self.class_patterns
+            samples = list_samples(self.root, self.images, self.mask_folders, classes, self.split_folders, patterns)
             samples, names, labels = self._labelled(samples)
             require_readers([sample.image for sample in samples])
             builder = Builder(samples, labels, names, self.settings, self.workers)
@@ -131,13 +146,15 @@ class FolderData(ImageData):
                 )
             if lacking := _lacking_classes(store, rows):
                 logger.warning("%s: %s: add images, or try another data.seed or data.splits", self.name, lacking)
-            self.crossing_copies = _crossing_copies(store, rows)
+            self.crossing_copies = crossing_copies(store, rows)
             if self.crossing_copies:
-                logger.warning("%s: %s: remove all but one, or results are too good", self.name, self.crossing_copies)
+                way_out = "remove all but one, or results are too good (data.duplicates=drop leaves them out)"
+                logger.warning("%s: %s: %s", self.name, self.crossing_copies, way_out)
             for note in store.meta["notes"]:
                 logger.info("%s: %s", self.name, note)
             for warning in store.meta.get("warnings", ()):  # older stores have none
                 logger.warning("%s: %s", self.name, warning)
+            self.left_out |= store.meta["skipped"]
             if skipped := list(store.meta["skipped"].values()):
                 logger.warning(
                     "%s: %d of %d images left out, the first: %s", self.name, len(skipped), len(samples), skipped[0]
@@ -150,21 +167,61 @@ class FolderData(ImageData):
         names: Sequence[str | None] = [sample.label for sample in samples]
         if self.labels_csv is not None:
             files = [sample.file for sample in samples]
-            names = self._column(self.labels_csv, self.label_column, files, "data.labels_csv")
+            names = self._in_table(files, [sample.label for sample in samples])
         found = sorted({name for name in names if name is not None})
         classes = tuple(found) if self.classes is None else self.classes
         for name in classes:
             if name not in found:
-                raise UserError(f"data.classes names {name!r}, but data.labels_csv has only {', '.join(found)}")
+                where = "data.labels_csv has" if self.labels_csv else "data.class_patterns find"
+                raise UserError(f"data.classes names {name!r}, but {where} only {', '.join(found)}")
         index: dict[Any, int] = {name: label for label, name in enumerate(classes)} or {None: 0}
         kept = [(sample, index[name]) for sample, name in zip(samples, names, strict=True) if name in index]
         return [sample for sample, _ in kept], classes, [label for _, label in kept]
+
+    def _in_table(self, files: Sequence[str], folders: Sequence[str | None]) -> list[str]:
+        """The class of each file by ``labels_csv``; its sub-folder, where that is named as a class, must agree."""
+        assert self.labels_csv is not None
+        names = self._column(self.labels_csv, self.label_column, files, "data.labels_csv")
+        if self.class_patterns:
+            meant = match_classes(dict.fromkeys(names), self.class_patterns, str(self.root / self.labels_csv))
+            names = [meant[name] for name in names]
+        known = set(names)
+        for file, name, folder in zip(files, names, folders, strict=True):
+            if folder in known and folder != name:
+                raise UserError(
+                    f"{file} lies in the folder {folder} and is {name} in data.labels_csv={self.labels_csv}: correct "
+                    "one of them"
+                )
+        return names
+
+    def _without_duplicates(self, store: Store, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self.duplicates == "refuse":
+            refuse_duplicates(store, rows)
+        if self.duplicates != "drop":
+            return rows
+        kept, self.left_out = drop_duplicates(store, rows)
+        for name, own in kept.items():
+            if not len(own):
+                raise UserError(
+                    f"all images of the split {name!r} are duplicates: drop it from data.split_folders, or set "
+                    "data.duplicates=keep"
+                )
+        if self.left_out:
+            first = next(iter(self.left_out.items()))
+            logger.warning(
+                "%s: %d duplicates left out of %d images (left_out.csv of a run names them), the first: %s, %s",
+                self.name, len(self.left_out), len(store.labels), *first,
+            )  # fmt: skip
+        return kept
 
     def _rows(self, store: Store, samples: Sequence[Sample], groups: Sequence[str]) -> dict[str, np.ndarray]:
         """The store's rows in each split."""
         files: list[str] = store.meta["files"]
         if self.split_folders is None:
-            return split_rows(groups, store.labels.tolist(), self.fractions, self.split_by, self.seed)
+            kept = self._without_duplicates(store, {"train": np.arange(len(files))})["train"]
+            groups, strata = [groups[row] for row in kept], store.labels[kept].tolist()
+            rows = split_rows(groups, strata, self.fractions, self.split_by, self.seed)
+            return {name: kept[own] for name, own in rows.items()}
         split_of = {sample.file: sample.split for sample in samples}
         home: dict[str, str | None] = {}
         for group, file in zip(groups, files, strict=True):
@@ -178,7 +235,7 @@ class FolderData(ImageData):
         for name, own in rows.items():
             if not len(own):
                 raise UserError(f"no image of the split {name!r} can be used: drop it from data.split_folders")
-        return rows
+        return self._without_duplicates(store, rows)
 
     def _groups(self, files: Sequence[str]) -> list[str] | None:
         """The case of each file, None where no option names them."""
@@ -189,7 +246,7 @@ class FolderData(ImageData):
         return None if self.group is None else match_groups(files, self.group)
 
     def _column(self, table: str, column: str, files: Sequence[str], option: str) -> list[str]:
-        values = read_column(self.root / table, column, files, option)
+        values = read_column(self.root / table, column, files, option, self.file_column)
         for file, value in zip(files, values, strict=True):
             if not value.strip():
                 raise UserError(f"{option}: {self.root / table} has no {column} for {file}: fill in its row")
@@ -205,19 +262,6 @@ def _lacking_classes(store: Store, rows: Mapping[str, np.ndarray]) -> str:
         if absent := [name for label, name in enumerate(classes) if label not in present]:
             texts.append(f"{split} has no image of {', '.join(absent)}")
     return "; ".join(texts)
-
-
-def _crossing_copies(store: Store, rows: Mapping[str, np.ndarray]) -> str:
-    """How many images have a copy in another split, in words."""
-    split_of = {row: split for split, own in rows.items() for row in own.tolist()}
-    copies: Sequence[Sequence[int]] = store.meta.get("copies", ())  # older stores do not tell
-    crossing = [same for same in copies if len({split_of[row] for row in same}) > 1]
-    if not crossing:
-        return ""
-    first, *others = crossing[0]
-    second = next(row for row in others if split_of[row] != split_of[first])
-    pair = " and ".join(f"{store.meta['files'][row]} in {split_of[row]}" for row in (first, second))
-    return f"{sum(map(len, crossing))} images lie in two splits with the same pixels, such as {pair}"
 
 
 def _one_of(option: str, value: object, allowed: Sequence[object]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from src.core.errors import UserError
+from src.data.class_names import match_classes
 from src.data.decode import SUFFIXES
 from src.data.grouping import natural_key
 
@@ -32,8 +33,11 @@ def list_samples(
     mask_folders: Mapping[str, str],
     classes: Sequence[str] | None,
     split_folders: Mapping[str, str] | None,
+    class_patterns: Mapping[str, str] | None = None,
 ) -> list[Sample]:
     """All images of ``root`` in natural order of their paths; other files are counted in the log, hidden ones ignored.
+
+    ``class_patterns``: by class, a regular expression of the names of its sub-folders; ``classes`` then choose nothing.
 
     ``images`` and ``mask_folders`` are sub-folders of the root, or of each of ``split_folders``. A mask has the path
     of its image within its folder, but for the last suffix. Raises UserError where a folder is missing or empty,
@@ -47,10 +51,13 @@ def list_samples(
     for split, folder in parts:
         part = root / folder
         image_folder = _sub_folder(part, images or ".", "data.images" if images else f"data.split_folders.{split}")
+        image_folder = _within_its_like(image_folder) if images else image_folder
         masks = {name: _sub_folder(part, sub, f"data.mask_folders.{name}") for name, sub in mask_folders.items()}
-        by_class = _images_by_class(image_folder, set(masks.values()), classes)
-        for label, paths in by_class.items():
-            found = [_by_stem(_image_files(mask_folder / (label or "")), "masks") for mask_folder in masks.values()]
+        by_class = _images_by_class(image_folder, set(masks.values()), None if class_patterns else classes)
+        labels = _labels(by_class, class_patterns, image_folder)
+        for sub_folder, paths in by_class.items():
+            label = labels[sub_folder]
+            found = [_by_stem(_image_files(mask / (sub_folder or "")), "masks") for mask in masks.values()]
             for stem, path in _by_stem(paths, "images").items():
                 own = tuple(stems.get(stem) for stems in found)
                 samples.append(Sample(path.relative_to(root).as_posix(), path, own, label, split))
@@ -91,6 +98,17 @@ def _images_by_class(folder: Path, masks: set[Path], classes: Sequence[str] | No
     return {name: files for name, files in by_class.items() if classes is None or name in classes}
 
 
+def _labels(
+    names: Collection[str | None], patterns: Mapping[str, str] | None, folder: Path
+) -> Mapping[str | None, str | None]:
+    """The class of each sub-folder by its name, None for images that lie in none."""
+    subs = [name for name in names if name is not None]
+    if patterns and not subs:
+        raise UserError(f"data.class_patterns is set, but {folder} has no sub-folders of images: set it to null")
+    found = match_classes(subs, patterns, str(folder)) if patterns else {name: name for name in subs}
+    return {name: name and found[name] for name in names}
+
+
 def _log_passed_over(root: Path, files: Sequence[Path]) -> None:
     deep = [path for path in files if _is_image(path)]
     other = {path.suffix.lower() or "no suffix" for path in files if not _is_image(path)}
@@ -129,6 +147,13 @@ def _by_stem(files: Sequence[Path], kind: str) -> dict[str, Path]:
             raise UserError(f"two {kind} of one name, {stems[path.stem]} and {path.name}: remove or rename one")
         stems[path.stem] = path
     return stems
+
+
+def _within_its_like(folder: Path) -> Path:
+    """The folder of the same name that is all that a folder holds, as archives are unpacked into one more."""
+    while [path.name for path in folder.iterdir() if path.name[0] != "."] == [folder.name]:
+        folder = folder / folder.name
+    return folder
 
 
 def _sub_folder(parent: Path, name: str, option: str) -> Path:

@@ -219,6 +219,12 @@ def count_splits(splits: Mapping[str, Split]) -> str:
     return ", ".join(texts)
 
 
+def count_classes(split: Split, classes: Sequence[str]) -> str:
+    """ "of 126 NORMAL, 969 PNEUMONIA": images of each class that the split has."""
+    counts = np.bincount(split.store.labels[split.rows], minlength=len(classes))
+    return "of " + ", ".join(f"{count:,} {name}" for name, count in zip(classes, counts, strict=True) if count)
+
+
 def _average(images: np.ndarray, factor: int) -> np.ndarray:
     """Means over ``factor`` × ``factor`` pixels, (N, C, H, W) → (N, C, H / factor, W / factor)."""
     count, channels, height, width = images.shape

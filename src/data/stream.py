@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from src.core.clock import Clock, Stream, derive_seed
+from src.core.clock import Clock
 from src.core.errors import UserError
 from src.data.device import ResidentSplit, ahead, fits
+from src.data.order import BalancedOrder, Order, ShuffledOrder
 from src.data.store import Batch, Split
 
 
@@ -26,13 +27,15 @@ class BatchSchedule(Protocol):
 class BatchStream:
     """Batches from ``clock.images`` up to the end of the schedule, at its resolution and batch size.
 
-    The data is shown pass after pass, each in an order of its own; the image at position i is a function of
-    (seed, i), so a resumed run and any number of ranks see the same images. A batch may reach into the next pass.
+    The data is shown pass after pass, each in an order of its own (``src.data.order``); the image at position i is a
+    function of (seed, i), so a resumed run and any number of ranks see the same images. A batch may reach into the
+    next pass.
 
     Args:
         total: images shown at the end; the last batch is whole and may reach beyond.
         schedule: gives ``resolution`` and ``batch_size`` (over all ranks) of the step after so many images.
         world_size: number of ranks; each gets its equal slice of every batch.
+        balance: show all classes equally often, those of fewer images in more passes.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class BatchStream:
         clock: Clock,
         rank: int = 0,
         world_size: int = 1,
+        *,
+        balance: bool = False,
     ) -> None:
         if total < 1:
             raise UserError(f"images={total} must be at least 1")
@@ -58,9 +63,10 @@ class BatchStream:
                 raise UserError(
                     f"batch_size={phase.batch_size} cannot be divided by {world_size} devices: choose a multiple"
                 )
-        self.split, self.schedule, self.total, self.seed, self.clock = split, schedule, total, seed, clock
+        self.split, self.schedule, self.total, self.clock = split, schedule, total, clock
         self.rank, self.world_size = rank, world_size
-        self._order = lru_cache(maxsize=2)(self._shuffle)
+        labels = split.store.labels[split.rows]
+        self.order: Order = BalancedOrder(labels, seed) if balance else ShuffledOrder(len(split), seed)
         self._pyramid = lru_cache(maxsize=1)(self._at)
         self.device, self.share, self.steps = torch.device("cpu"), 0.0, 1
 
@@ -80,15 +86,9 @@ class BatchStream:
             return ResidentSplit(split, self.device)
         return split
 
-    def _shuffle(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng(derive_seed(self.seed, Stream.DATA_ORDER, epoch)).permutation(len(self.split))
-
     def positions(self, images: int, batch_size: int) -> np.ndarray:
         """Positions in the split of this rank's share of the batch that follows after ``images`` images shown."""
-        epoch, first = divmod(images, len(self.split))
-        order = self._order(epoch)[first : first + batch_size]
-        if len(order) < batch_size:
-            order = np.concatenate([order, self._order(epoch + 1)[: batch_size - len(order)]])
+        order = self.order.positions(images, batch_size)
         share = batch_size // self.world_size
         return order[self.rank * share : (self.rank + 1) * share]
 

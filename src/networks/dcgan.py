@@ -48,7 +48,7 @@ def check_resolution(resolution: int) -> None:
         )
 
 
-def _choose(table: Mapping[str, T], key: str, name: str) -> T:
+def choose(table: Mapping[str, T], key: str, name: str) -> T:
     if name not in table:
         raise UserError(f"{key}={name} is unknown: choose one of {', '.join(table)}")
     return table[name]
@@ -99,9 +99,9 @@ class Generator(nn.Module):
             raise UserError(
                 f"data.aspect={list(aspect)}: DCGAN makes square images; take model=pggan, or data.aspect=[1,1]"
             )
-        activate = _choose(ACTIVATIONS, "model.generator.activation", activation)
-        normalise = _choose(NORMS, "model.generator.norm", norm)
-        upsample = _choose(
+        activate = choose(ACTIVATIONS, "model.generator.activation", activation)
+        normalise = choose(NORMS, "model.generator.norm", norm)
+        upsample = choose(
             {"nearest": UpsampleConv2d, "transposed": _transposed}, "model.generator.upsampling", upsampling
         )
 
@@ -144,8 +144,8 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         check_resolution(resolution)
-        activate = _choose(ACTIVATIONS, "model.discriminator.activation", activation)
-        normalise = _choose(NORMS, "model.discriminator.norm", norm)
+        activate = choose(ACTIVATIONS, "model.discriminator.activation", activation)
+        normalise = choose(NORMS, "model.discriminator.norm", norm)
         halvings = int(math.log2(resolution // FINAL_SIZE))
         filters = [channels] + [_scaled(min(32 * 2**i, MAX_FILTERS), width) for i in range(halvings + 1)]
         stages: list[nn.Module] = []

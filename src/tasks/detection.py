@@ -47,6 +47,9 @@ class RealOrGenerated(ImageData):
         super().__init__()
         if generated is None:
             raise UserError("data.generated is missing: give a folder that src.generate wrote")
+        if real.balance:
+            raise UserError("data.real.balance=true: a detector learns from as many real images as generated ones of "
+                            "no class, leave it out")  # fmt: skip
         self.name, self.real, self.generated, self.others, self.cache = name, real, generated, dict(others or {}), cache
         self._splits: dict[str, Split] = {}
 

@@ -29,7 +29,7 @@ SAMPLED_AT_ONCE = 2**20  # pixels: feature maps of 64 channels, as at 256 px, ta
 
 
 class AdversarialLoss(Protocol):
-    """See ``src.training.losses``."""
+    """See ``src.training.losses``. Where there is a ``boundary``, it is the logit above which D says "real"."""
 
     gives_probabilities: bool
     needs_real: bool  # whether the generator's loss is one of real logits too, at the price of another pass
@@ -55,6 +55,17 @@ def discriminate(
     if group is None or len(real) % group:
         return discriminator(real), discriminator(fake)
     return discriminator(torch.cat([real, fake.to(real.dtype)])).chunk(2)
+
+
+def accuracies(real: Tensor, fake: Tensor, boundary: float | None) -> tuple[Tensor, Tensor]:
+    """Shares of the real and of the generated images that the discriminator finds to be so, from logits (B,).
+
+    ``boundary``: the logit above which an image counts as real; None, for a critic whose output has no fixed zero: half
+    way between the means of both.
+    """
+    real, fake = real.float(), fake.float()
+    limit = (real.mean() + fake.mean()) / 2 if boundary is None else boundary
+    return (real > limit).float().mean(), (fake < limit).float().mean()
 
 
 @contextmanager
@@ -102,8 +113,10 @@ class AdversarialModule(ClockedModule):
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
         self.ema = ema(self.generator) if ema is not None else None
         self.latent, self.loss, self.penalties = latent, loss, list((penalties or {}).values())
-        self.metrics = ("loss_d", "loss_g", "d_real", "d_fake", *(["penalty"] if self.penalties else []))
+        penalty = ["penalty"] if self.penalties else []
+        self.metrics = ("loss_d", "loss_g", "d_real", "d_fake", "accuracy_real", "accuracy_fake", *penalty)
         self.gives_probabilities = loss.gives_probabilities
+        self.boundary: float | None = getattr(loss, "boundary", None)
         self.group: int | None = getattr(discriminator, "group", None)
         self.checkpoint = ""  # that the weights are from; empty while they are trained
 
@@ -146,11 +159,14 @@ class AdversarialModule(ClockedModule):
 
         if self.ema is not None:
             self.ema.update(self.generator, state.batch_size)
+        found_real, found_fake = accuracies(real_logits.detach(), fake_logits.detach(), self.boundary)
         return {
             "loss_d": loss_d,
             "loss_g": loss_g,
             "d_real": self.loss.output(real_logits.detach()).mean(),
             "d_fake": self.loss.output(fake_logits.detach()).mean(),
+            "accuracy_real": found_real,
+            "accuracy_fake": found_fake,
             **({"penalty": penalty} if self.penalties else {}),
         }
 

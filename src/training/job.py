@@ -22,8 +22,9 @@ from src.core.objective import objective_of
 from src.core.run_folder import FolderTaken, RunFolder
 from src.data.base import ImageData
 from src.data.fingerprint import DataRecord
+from src.data.left_out import write_left_out
 from src.data.provenance import FILE, TrainingRecord
-from src.data.store import Split, count_splits
+from src.data.store import Split, count_classes, count_splits
 from src.data.stream import BatchStream
 from src.data.training_images import training_record
 from src.pictures.similarity import similarities_in
@@ -87,7 +88,7 @@ def fit(
     module.check(split)
     module.configure_optimizers()
     rank, world_size = processes.rank(), processes.count(cfg.trainer.devices)
-    stream = BatchStream(split, module.schedule, cfg.images, cfg.seed, module.clock, rank, world_size)
+    stream = BatchStream(split, module.schedule, cfg.images, cfg.seed, module.clock, rank, world_size, balance=data.balance)
     check_intervals(cfg.every, cfg.images)
     monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
     scorer, best = build_scorer(cfg, data, module)
@@ -109,6 +110,7 @@ def fit(
     resume_from = None if cfg.force else newest_checkpoint(folder)
     if folder.writable:
         record.write(folder.path)
+        write_left_out(folder.path, data.left_out)
     if folder.writable and isinstance(module, AdversarialModule):
         record_training_images(folder, data, cfg.training, resume_from is not None)
     folder.write_status("running")
@@ -117,6 +119,8 @@ def fit(
     try:
         log.info(f"{'resuming' if resume_from else 'training'} {cfg.model.name} on {cfg.data.name} in {folder.name}")
         log.info(f"{cfg.data.name}: {count_splits(data.splits)}")
+        if data.balance:
+            log.info(f"{cfg.data.name}: all classes are shown equally often, {count_classes(split, cfg.data.classes)}")
         trainer.fit(module, stream, ckpt_path=resume_from, weights_only=True)
     except MisconfigurationException as problem:  # of a callback or a logger that does not fit the others
         raise UserError(str(problem)) from problem
@@ -138,6 +142,7 @@ def fit(
             "data_fingerprint": record.fingerprint,
             "date": datetime.now(UTC).date().isoformat(),
             "images": images,
+            **({"left_out": len(data.left_out)} if data.left_out else {}),
             "seconds": round(folder.metrics.seconds(), 1),
             "final": final,
             **({"ssim": similarities_in(folder.samples)} if folder.writable and folder.samples.exists() else {}),

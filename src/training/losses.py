@@ -15,6 +15,7 @@ class BinaryCrossEntropy:
     """
 
     gives_probabilities, needs_real = True, False
+    boundary = 0.0  # logit of the probability ½
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         real, fake = real.float(), fake.float()
@@ -67,6 +68,7 @@ class Hinge:
     """
 
     gives_probabilities, needs_real = False, False
+    boundary = 0.0  # half way between the margins
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()

@@ -107,7 +107,7 @@ def test_the_same_picture_in_two_splits_is_counted(tmp_path: Path, caplog: pytes
         caplog.clear()
         folder_data(root, **options).prepare()
         counted = (
-            "folder: 5 images lie in two splits with the same pixels, such as test/x0.tif in test and train/0.png in"
+            "folder: 5 images lie in two splits with the same pixels, such as train/0.png in train and test/x0.tif in"
         )
         assert counted in caplog.text
     caplog.clear()

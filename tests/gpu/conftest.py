@@ -18,6 +18,7 @@ from src.training.trainer import build_trainer
 SMALL = ("phantoms=64", "data.sizes.val=8", "data.sizes.test=8", "trainer.accelerator=gpu", "batch_size=8")
 MODELS = {
     "dcgan": ("model=dcgan", "resolution=16", "images=128", "model.generator.width=0.25"),
+    "dcgan_medical": ("model=dcgan_medical", "resolution=16", "images=128", "width=16"),
     "pggan": ("model=pggan", "resolution=16", "width=16", "images=400"),
     "enhanced": ("model=enhanced", "resolution=16", "width=16", "images=400", *(
         f"model.{network}.attention_at=16" for network in ("generator", "discriminator"))),

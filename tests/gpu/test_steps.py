@@ -109,6 +109,8 @@ CASES = {
         "model.discriminator.norm=none",
         "model.discriminator.dropout=0",
     ),
+    "dcgan_medical": (*MODELS["dcgan_medical"], "model.discriminator.dropout=0"),
+    "dcgan_medical wgan_gp": (*MODELS["dcgan_medical"], "loss=wgan_gp", "model.discriminator.dropout=0"),
     "pggan": MODELS["pggan"],
     "enhanced": MODELS["enhanced"],
     "lazy_r1": MODELS["lazy_r1"],

@@ -11,7 +11,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from src.core.pixels import to_unit_range
-from src.networks import attention_kernels, dcgan, fused
+from src.networks import attention_kernels, dcgan, dcgan_medical, fused
 from src.networks.classifier import ResidualClassifier
 from src.networks.progressive import Discriminator, Generator, blend_real
 from src.networks.second_derivative import differentiable_twice
@@ -96,6 +96,10 @@ def test_other_networks_run(dtype: torch.dtype) -> None:
         networks = [network.to("cuda") for network in networks] + [dcgan.Discriminator(1, 32, width=0.125)]
         for network in networks:
             assert network(to_unit_range(image)).dtype == dtype
+        critic = dcgan_medical.Discriminator(1, 32, [8, 8])
+        with differentiable_twice(critic):
+            assert critic(to_unit_range(image).requires_grad_()).dtype == dtype
+        assert dcgan_medical.Generator(16, 1, 32, [8, 8, 8])(torch.empty(4, 16)).dtype == dtype
         for upsampling in ("nearest", "transposed"):
             generator = dcgan.Generator(16, 1, 32, width=0.125, upsampling=upsampling)
             assert generator(torch.empty(4, 16)).dtype == dtype

@@ -17,7 +17,7 @@ from src.networks.dcgan import Discriminator, Generator
 from src.networks.latent import Latent
 from src.networks.progressive import Discriminator as ProgressiveDiscriminator
 from src.training import adversarial
-from src.training.adversarial import AdversarialModule, discriminate, frozen
+from src.training.adversarial import AdversarialModule, accuracies, discriminate, frozen
 from src.training.losses import BinaryCrossEntropy, Relativistic
 from src.training.meter import Meter
 from src.training.optim import adam
@@ -164,6 +164,24 @@ def test_a_loss_of_pairs_is_given_the_logits_of_real_images_in_the_generators_st
     module.loss.generator = lambda fake, real=None: given.append(real) or generator(fake, real)  # type: ignore[method-assign, func-returns-value]
     fit(module, 4)
     assert len(given) == 1 and given[0].shape == (4,) and not given[0].requires_grad
+
+
+@pytest.mark.parametrize(
+    ("boundary", "shift", "found"), [(0.0, 0.0, (0.75, 0.5)), (0.0, 10.0, (1.0, 0.0)), (None, 10.0, (0.75, 1.0))]
+)
+def test_accuracies_are_shares_found_about_the_boundary_or_for_a_critic_between_both_means(boundary, shift, found):
+    real, fake = torch.tensor([-1.0, 1, 2, 4]) + shift, torch.tensor([-3.0, -1, 0.3, 0.3]) + shift  # means 1.5, −0.85
+    assert tuple(float(share) for share in accuracies(real, fake, boundary)) == found
+
+
+@pytest.mark.parametrize(("loss", "boundary"), [(BinaryCrossEntropy(), 0.0), (Relativistic(), None)])
+def test_every_adversarial_training_measures_what_the_discriminator_gets_right(loss, boundary):
+    module = make_module()
+    module.loss, module.boundary = loss, boundary
+    fit(module, 8)
+    means = module.meter.means(module.meter.stack())
+    assert {"accuracy_real", "accuracy_fake"} <= set(module.metrics) == set(means)
+    assert all(0 <= means[name] <= 1 for name in ("accuracy_real", "accuracy_fake"))
 
 
 def test_a_guessing_discriminator_loses_two_ln_2_and_the_generator_ln_2():
