@@ -35,6 +35,9 @@ CONFIGS: list[tuple[str, list[str]]] = [  # between them, they take every file o
     ("train", ["model=classifier", "data=cifar10", "hydra/launcher=gpus"]),
     ("train", ["model=unet", "data=phantom", "callbacks=none", "loss=none"]),
     ("train", ["model=pggan", "loss=relativistic"]),
+    ("train", ["model=dcgan_medical", "data=retinopathy"]),
+    ("train", ["data=chest_ct"]),
+    ("train", ["data=pannuke"]),
     ("train", ["model=detector", "data.generated=x"]),
     *(
         ("train", [f"experiment={path.stem}", *([ROOT] if path.stem in ("pggan_256", "enhanced_256") else [])])

@@ -65,9 +65,7 @@ def check_trainings(trainings: Mapping[str, DictConfig], data: ImageData, settin
             module = build_module(cfg)
             module.check(split)
             world_size = processes.count(cfg.trainer.devices)
-            BatchStream(
-                split, module.schedule, cfg.images, cfg.seed, module.clock, 0, world_size, balance=data.balance
-            )
+            BatchStream(split, module.schedule, cfg.images, cfg.seed, module.clock, 0, world_size, balance=data.balance)
             build_trainer(cfg.trainer, [])
         except (UserError, HydraException) as problem:
             raise UserError(f"{model}: {one_line(problem)}") from problem

@@ -88,7 +88,9 @@ def fit(
     module.check(split)
     module.configure_optimizers()
     rank, world_size = processes.rank(), processes.count(cfg.trainer.devices)
-    stream = BatchStream(split, module.schedule, cfg.images, cfg.seed, module.clock, rank, world_size, balance=data.balance)
+    stream = BatchStream(
+        split, module.schedule, cfg.images, cfg.seed, module.clock, rank, world_size, balance=data.balance
+    )
     check_intervals(cfg.every, cfg.images)
     monitor = DivergenceMonitor(cfg.divergence_patience if module.gives_probabilities else None)
     scorer, best = build_scorer(cfg, data, module)
