@@ -54,7 +54,8 @@ def evaluate(cfg: DictConfig) -> Path:
     if source.run is not None and not cfg.get("data"):
         check_same_images(source.run.folder, data)
     rules = Rules(cfg.kid_subset, cfg.allow_small)
-    evaluator = Evaluator(data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache)
+    asked = data, cfg.classifier, cfg.features, cfg.seed, cfg.batch_size, rules, cfg.paths.cache
+    evaluator = Evaluator(*asked, also=instantiate(cfg.also))
     if left_out := evaluator.check(cfg.n):
         print(left_out)
     for size in sizes(data, cfg.n)[1:]:

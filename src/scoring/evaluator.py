@@ -18,7 +18,8 @@ from src.scoring.halves import between_halves
 from src.scoring.image_features import ImageFeatures, extract, generated_batches
 from src.scoring.passport import Passport
 from src.scoring.reference import FORMAT, Reference, fingerprint, load_reference
-from src.scoring.scores import Rules, compute_scores, resample, score_names
+from src.scoring.scores import Rules, compared, compute_scores, resample, score_names
+from src.scoring.titles import FurtherScore, register
 
 
 class Evaluator:
@@ -32,6 +33,7 @@ class Evaluator:
         seed: of latents, subsets and resamples.
         batch_size: images seen at once.
         cache: the user's cache folder, for the real images' statistics.
+        also: further scores by name.
 
     Raises:
         UserError: no such classifier, or one for other data; what ``features`` needs cannot be had.
@@ -46,9 +48,13 @@ class Evaluator:
         batch_size: int,
         rules: Rules,
         cache: str | Path,
+        also: Mapping[str, FurtherScore] | None = None,
     ) -> None:
         self.data, self.seed, self.batch_size, self.rules = data, seed, batch_size, rules
         self.cache = Path(cache).expanduser()
+        self.also = dict(also or {})
+        for name, score in self.also.items():
+            register(name, score)
         self.extractor = load_extractor(classifier, features, data.description)
 
     def check(self, count: int) -> str:
@@ -65,7 +71,8 @@ class Evaluator:
         """Of the scores of ``count`` generated images."""
         fid = not self.check(count)
         shape = self.data.split("train").store.images.shape
-        return score_names(bool(self.extractor.classes), fid, min(shape[1:3]), self.extractor.standardised)
+        own = score_names(bool(self.extractor.classes), fid, min(shape[1:3]), self.extractor.standardised)
+        return [*own, *self.also]
 
     @cached_property
     def reference(self) -> Reference:
@@ -87,7 +94,8 @@ class Evaluator:
         return between_halves(self.reference, self.rules, self.seed)
 
     def scores(self, seen: ImageFeatures) -> dict[str, float]:
-        return compute_scores(self.reference, seen, self.rules, self.seed)
+        scores = compute_scores(self.reference, seen, self.rules, self.seed)
+        return scores | {name: float(score(*compared(self.reference, seen))) for name, score in self.also.items()}
 
     def resample(self, seen: ImageFeatures, scores: Mapping[str, float]) -> dict[str, Resampled]:
         return resample(self.reference, seen, scores, self.seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from src.scoring.image_features import ImageFeatures
 from src.scoring.report import as_json
 from src.scoring.rows import scored_row
 from src.scoring.scores import Rules
+from src.scoring.titles import FurtherScore
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +45,15 @@ class GeneratorScorer:
         kid_subset: int | None,
         allow_small: bool,
         cache: str,
+        also: Mapping[str, FurtherScore] | None = None,
     ) -> None:
         rules = Rules(kid_subset, allow_small, prefix="scores.")
         self.count = count
-        self.evaluator = Evaluator(data, classifier, features, seed, batch_size, rules, cache)
+        self.evaluator = Evaluator(data, classifier, features, seed, batch_size, rules, cache, also)
         if left_out := self.evaluator.check(count):
             log.warning(left_out)
         self.identity = f"{self.evaluator.extractor.digest()} count={count} seed={seed} kid_subset={kid_subset}"
+        self.identity += f" also={sorted(self.evaluator.also)}" if also else ""
 
     @property
     def best(self) -> str:

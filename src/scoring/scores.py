@@ -28,7 +28,7 @@ from src.metrics.probabilities import Means, am_score_of, inception_score_of, me
 from src.metrics.renyi import bandwidth_of, renyi_kernel_entropy
 from src.scoring.image_features import ImageFeatures, renumbered
 from src.scoring.reference import NEIGHBOURS, Reference
-from src.scoring.titles import LOWER_IS_BETTER
+from src.scoring.titles import LOWER_IS_BETTER, OWN
 
 FEWEST = 6  # images: density and coverage look at five neighbours of each
 
@@ -99,7 +99,7 @@ def score_names(classes: bool, fid: bool, side: int, standardised: bool = False)
     left_out = {*(() if classes else CLASS_SCORES), "fid" if standardised else "frd"}
     left_out |= set() if fid else {"fid", "frd"}
     left_out |= set() if side >= WINDOW else {"ssim_diversity"}
-    return [name for name in LOWER_IS_BETTER if name not in left_out]
+    return [name for name in LOWER_IS_BETTER if name in OWN and name not in left_out]
 
 
 def compute_scores(real: Reference, seen: ImageFeatures, rules: Rules, seed: int = 0) -> dict[str, float]:
@@ -111,18 +111,18 @@ def compute_scores(real: Reference, seen: ImageFeatures, rules: Rules, seed: int
     scores: dict[str, float] = {}
     training = real.class_means()
     if training is not None and seen.probabilities is not None:
-        ours = means(seen.probabilities, classes=len(training.probabilities))
-        scores |= {name: float(score(ours, training)) for name, score in CLASS_SCORES.items()}
+        found = means(seen.probabilities, classes=len(training.probabilities))
+        scores |= {name: float(score(found, training)) for name, score in CLASS_SCORES.items()}
     if rules.fid_is_sound(real.count, len(seen.features), len(real.mean)):
         generated = mean_and_covariance(seen.features, "generated")
         squared = float(frechet_distance(real.mean, real.covariance, *generated))
         scores |= {"fid": squared} if real.standard is None else {"frd": math.log(max(squared, TINY))}
-    compared = _compared(real, seen)
-    scores["kid"] = float(_kid(*compared, rules, seed))
-    scores |= precision_recall(*compared)._asdict()
-    scores |= density_coverage(*compared)._asdict()
-    scores |= clipped_density_coverage(*compared)._asdict()
-    scores["rke"] = renyi_kernel_entropy(compared[1], bandwidth_of(real.neighbours))
+    ours, theirs = compared(real, seen)
+    scores["kid"] = float(_kid(ours, theirs, rules, seed))
+    scores |= precision_recall(ours, theirs)._asdict()
+    scores |= density_coverage(ours, theirs)._asdict()
+    scores |= clipped_density_coverage(ours, theirs)._asdict()
+    scores["rke"] = renyi_kernel_entropy(theirs, bandwidth_of(real.neighbours))
     if min(seen.pictures.shape[2:]) >= WINDOW:
         scores["ssim_diversity"] = mean_pairwise_ssim(seen.pictures.float() / 255)
     return scores
@@ -146,7 +146,7 @@ def resample(real: Reference, seen: ImageFeatures, scores: Mapping[str, float], 
     if "fid" in scores or "frd" in scores:
         squared = resampled_frechet_distance(real.neighbours, seen.features, *kept(FRECHET_RESAMPLES))
         found |= {"fid": squared} if "fid" in scores else {"frd": squared.clamp(min=TINY).log()}
-    ours, theirs = _compared(real, seen)
+    ours, theirs = compared(real, seen)
     groups = renumbered(real.neighbour_groups[: len(ours)]), renumbered(seen.groups[: len(theirs)])
     of_real, of_seen = (halves(group, RESAMPLES, 2 * seed + side) for side, group in enumerate(groups))
     kid = Resampled(resampled_kernel_distance(ours, theirs, of_real, of_seen), min(map(_count, groups)))
@@ -168,7 +168,7 @@ def _kid(ours: Tensor, theirs: Tensor, rules: Rules, seed: int) -> Tensor:
     return subset_kernel_distance(ours, theirs, size, _subsets(len(ours), len(theirs), size), seed)
 
 
-def _compared(real: Reference, seen: ImageFeatures) -> tuple[Tensor, Tensor]:
+def compared(real: Reference, seen: ImageFeatures) -> tuple[Tensor, Tensor]:
     """Features of the images that are compared one by one."""
     return real.neighbours[: len(seen.features)], seen.features[:NEIGHBOURS]
 
