@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from benchmarks.timing import interleaved, machine, table
-from src.command_line.overrides import CONF
+from src.command_line.schema import CONF
 from src.core import environment
 from src.core.clock import Clock
 from src.core.pixels import to_unit_range

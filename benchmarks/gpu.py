@@ -29,15 +29,15 @@ from pytorch_lightning import Callback
 
 from benchmarks.bench_progressive import floating_point_operations, plain_step
 from src.command_line import resolvers  # noqa: F401  # the configuration computes with them
-from src.command_line.overrides import CONF
+from src.command_line.schema import CONF
 from src.core.run_folder import RunFolder
 from src.data.description import Description
 from src.data.store import Split, Store
 from src.data.stream import BatchStream
-from src.training.build import build_module
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
 from src.training.divergence import DivergenceMonitor
+from src.training.from_config import build_module
 from src.training.step_graph import WARM_UP
 from src.training.trainer import build_trainer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.command_line import overrides
+from src.command_line import override_parsing, overrides
 from src.command_line.launch import run_command
 
 CONFIG = "generate"
@@ -76,7 +76,7 @@ def generate(cfg: DictConfig) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def task(asked: list[str]) -> None:
-        generate(overrides.check(CONFIG, overrides.quote_paths(asked, PATHS), multirun=False, can_sweep=False))
+        generate(overrides.check(CONFIG, override_parsing.quote_paths(asked, PATHS), multirun=False, can_sweep=False))
 
     return run_command(CONFIG, task, arguments)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from src.command_line import overrides
+from src.command_line import override_parsing, overrides
 from src.command_line.launch import run_command
 from src.downstream.asked import CONFIG, divide, settings_of
 from src.train import PATHS
@@ -13,15 +13,15 @@ from src.train import PATHS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def task(arguments: list[str]) -> None:
-        asked = divide(overrides.quote_paths(arguments, (*PATHS, "outputs"), sweeps=True))
+        asked = divide(override_parsing.quote_paths(arguments, (*PATHS, "outputs"), sweeps=True))
         cfg = overrides.check(CONFIG, asked.study, multirun=False, can_sweep=False)
         overrides.check("train", [f"hydra/launcher={cfg.launcher}", *asked.launcher], multirun=False, can_sweep=False)
         settings = settings_of(cfg, asked)
         # Imported now: --help and a typo need none of it.
         from src.downstream.jobs import Launcher
-        from src.downstream.pipeline import study
+        from src.downstream.pipeline import run_study
 
-        study(cfg, settings, Launcher(cfg.launcher, asked.launcher))
+        run_study(cfg, settings, Launcher(cfg.launcher, asked.launcher))
 
     return run_command(CONFIG, task, arguments)
 

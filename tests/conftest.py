@@ -30,7 +30,7 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # its kernels run in Python then; read when it is imported
 
 from src.command_line import launch as cli
-from src.command_line.overrides import CONF
+from src.command_line.schema import CONF
 from src.train import PATHS, compare_sweep
 from src.training.job import train
 

@@ -9,8 +9,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from src.command_line.overrides import CONF, check
+from src.command_line.overrides import check
 from src.command_line.resolvers import run_name
+from src.command_line.schema import CONF
 from src.networks.upsampling import UpsampleConv2d
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from src import evaluate, generate, train
-from src.command_line import overrides
+from src.command_line import override_parsing, overrides
 from src.core.errors import UserError
 from src.downstream.asked import divide, settings_of
 from tests.conftest import ROOT
@@ -43,10 +43,10 @@ def check(command: str) -> None:
     flags = [argument for argument in asked if argument.startswith("-")]
     asked = [argument for argument in asked if argument not in flags and "$" not in argument]  # a shell's variable
     if entry == "train":
-        overrides.check(entry, overrides.quote_paths(asked, train.PATHS, sweeps=True), multirun="-m" in flags)
+        overrides.check(entry, override_parsing.quote_paths(asked, train.PATHS, sweeps=True), multirun="-m" in flags)
     elif entry in ("evaluate", "generate"):
         paths = {"evaluate": evaluate, "generate": generate}[entry].PATHS
-        overrides.check(entry, overrides.quote_paths(asked, paths), multirun=False)
+        overrides.check(entry, override_parsing.quote_paths(asked, paths), multirun=False)
     elif entry == "study":
         divided = divide(asked)
         settings_of(overrides.check(entry, divided.study, multirun=False), divided)

@@ -25,8 +25,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from src import compare, evaluate, generate, study
 from src.command_line import launch as cli
-from src.command_line.overrides import CONF
-from src.command_line.schema import compose_schema
+from src.command_line.schema import CONF, compose_schema
 from src.train import PATHS
 from src.training.job import train
 from tests.test_options import leaves

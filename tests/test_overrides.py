@@ -8,7 +8,8 @@ from pathlib import Path
 import hydra
 import pytest
 
-from src.command_line.overrides import check, fit_values, quote_paths
+from src.command_line.override_parsing import quote_paths
+from src.command_line.overrides import check, fit_values
 from src.core.errors import UserError
 from src.train import PATHS
 from tests.conftest import SMALL

@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.command_line import overrides
+from src.command_line import override_parsing, overrides
 from src.command_line.help import describe, show
 from src.command_line.resolvers import run_name
 from src.core import failures as notes
@@ -235,7 +235,7 @@ def _log_to_file(folder: RunFolder, problem: BaseException) -> None:
 
 def _prepare_arguments(config_name: str, paths: Sequence[str]) -> Path | None:
     """Check the command line; pin and return the folder of a sweep, None for a single run."""
-    quoted = overrides.quote_paths(overrides.fit_values(config_name, sys.argv[1:]), paths, sweeps=True)
+    quoted = override_parsing.quote_paths(overrides.fit_values(config_name, sys.argv[1:]), paths, sweeps=True)
     # Argument parsing stops at a flag between overrides, so -m may stand anywhere only if it is moved to the front.
     sys.argv[1:] = sorted(quoted, key=lambda argument: argument not in ("-m", "--multirun"))
     args = get_args_parser().parse_args()

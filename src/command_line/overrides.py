@@ -6,30 +6,35 @@ So a typo costs nothing, leaves nothing behind, and is answered with the nearest
 from __future__ import annotations
 
 import copy
-import difflib
 import itertools
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.command_line.override_parsing import (
+    choices,
+    group_of,
+    is_group,
+    is_readable,
+    key_of,
+    nearest,
+    parse,
+    values,
+)
 from src.command_line.schema import CONF, Schema, check_setting, check_settings, check_what_follows, compose_schema
 from src.command_line.value_types import Entry, Literal, MapOf
 from src.core.errors import UserError, one_line
 
-MANY = 20  # names that an error still lists
 OPEN = ("callbacks", "logger", "trainer")  # sections that take settings which no file of conf/ has
 SEVERAL = ("logger",)  # groups of which several can be chosen, and none: what they hold has names
 
@@ -56,9 +61,9 @@ def check(
     """
     asked = fit_values(config_name, asked)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = _parse(asked)
+        overrides = parse(asked)
         _check_groups(overrides)
-        first = {o.get_key_element(): _choices(o)[0] for o in overrides}  # data and data@data.real are two
+        first = {o.get_key_element(): choices(o)[0] for o in overrides}  # data and data@data.real are two
         _check_deletions(overrides, _schema(config_name, first.values()))
         cfg = _compose(config_name, first.values(), shown)
         _check_additions(overrides, cfg, _schema(config_name, first.values()), shown)
@@ -68,7 +73,7 @@ def check(
             if _changes_one_setting(override):
                 _check_choices(cfg, override, _schema(config_name, first.values()), shown)
                 continue
-            for choice in _choices(override)[1:]:
+            for choice in choices(override)[1:]:
                 chosen = {**first, override.get_key_element(): choice}.values()
                 check_settings(_compose(config_name, chosen, shown), _schema(config_name, chosen), shown)
     GlobalHydra.instance().clear()
@@ -86,15 +91,15 @@ def _changes_one_setting(override: Override) -> bool:
     return (
         override.is_sweep_override()
         and not (override.is_add() or override.is_force_add() or override.is_delete())
-        and not (_is_group(key) or "/" in key or key.startswith("hydra."))
-        and not any(isinstance(value, dict) for _, value in _values(override))
+        and not (is_group(key) or "/" in key or key.startswith("hydra."))
+        and not any(isinstance(value, dict) for _, value in values(override))
     )
 
 
 def _check_choices(cfg: DictConfig, override: Override, schema: Schema, shown: Callable[[str], str]) -> None:
     """Check all choices but the first, which is in ``cfg``, without composing anything anew."""
     key, other = override.key_or_group, copy.deepcopy(cfg)
-    for _, value in itertools.islice(_values(override), 1, None):
+    for _, value in itertools.islice(values(override), 1, None):
         OmegaConf.update(other, key, value)
         if isinstance(value, str) and "${" in value:
             _check_reference(other, key, shown)
@@ -106,33 +111,9 @@ def _check_choices(cfg: DictConfig, override: Override, schema: Schema, shown: C
 def compose(config_name: str, asked: Sequence[str]) -> DictConfig:
     """As ``check``, of values that nobody looks at."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = _parse(asked)
+        overrides = parse(asked)
         _check_groups(overrides)
-        return _compose(config_name, [_choices(override)[0] for override in overrides])
-
-
-def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = False) -> list[str]:
-    """The overrides, with quotes around the values of ``keys``: paths of run folders hold ``=`` and ``,``.
-
-    With ``sweeps``, what Hydra reads as it is stays so, above all several values of one key; but a path that exists
-    is one value, whatever commas it holds. A ``~`` becomes the home folder, which no shell makes of it behind a ``=``.
-    """
-
-    def quote(argument: str) -> str:
-        key, _, value = argument.partition("=")
-        if key not in keys or value in ("", "null"):
-            return argument
-        value = re.sub(r"^(['\"]?)~(?=/|\1$)", lambda match: f"{match[1]}{Path.home()}", value)
-        argument = f"{key}={value}"
-        if set("'\"") & set(value):
-            return argument
-        exists, parts = os.path.exists(value), value.split(",")
-        if sweeps and _is_readable(argument) and not (exists and len(parts) > 1):
-            return argument
-        several = sweeps and not exists and all(map(os.path.exists, parts))
-        return f"{key}=" + ",".join(f"'{part}'" for part in (parts if several else [value]))
-
-    return [quote(argument) for argument in arguments]
+        return _compose(config_name, [choices(override)[0] for override in overrides])
 
 
 def fit_values(config_name: str, arguments: Sequence[str]) -> list[str]:
@@ -141,7 +122,7 @@ def fit_values(config_name: str, arguments: Sequence[str]) -> list[str]:
     10000 for 1e4 where a whole number is wanted, text for a number where text is, and named values that replace those
     of the default instead of joining them.
     """
-    readable = {argument: _parse([argument])[0] for argument in arguments if _is_readable(argument)}
+    readable = {argument: parse([argument])[0] for argument in arguments if is_readable(argument)}
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             schema = _schema(config_name, readable)
@@ -154,14 +135,14 @@ def fit_values(config_name: str, arguments: Sequence[str]) -> list[str]:
             if override is None or entry is None or isinstance(override.value(), IntervalSweep) or override.is_delete():
                 fitted.append(argument)
                 continue
-            values = list(_values(override))
+            given = list(values(override))
             if not override.is_add() and _replaces(config_name, readable, override, entry):
                 key = override.key_or_group
                 fitted += [*([] if f"~{key}" in fitted else [f"~{key}"]), f"+{key}={argument.partition('=')[2]}"]
-            elif all(entry.fit(value) is value for _, value in values):
+            elif all(entry.fit(value) is value for _, value in given):
                 fitted.append(argument)
             else:
-                written = [_rewritten(choice.partition("=")[2], value, entry) for choice, value in values]
+                written = [_rewritten(choice.partition("=")[2], value, entry) for choice, value in given]
                 fitted.append(f"{override.get_key_element()}={','.join(written)}")
     return fitted
 
@@ -173,41 +154,6 @@ def _rewritten(text: str, value: Any, entry: Entry) -> str:
     if isinstance(fitted, list):
         return "[" + ",".join(f"'{item}'" for item in fitted) + "]"
     return f"'{text}'" if isinstance(fitted, str) else str(fitted)
-
-
-def key_of(override: str) -> str:
-    """What ``key=value``, ``+key=value`` or ``~key`` is about."""
-    return override.lstrip("+~").partition("=")[0]
-
-
-def _is_readable(override: str) -> bool:
-    try:
-        OverridesParser.create().parse_override(override)
-    except HydraException:
-        return False
-    return True
-
-
-def _parse(overrides: Iterable[str]) -> list[Override]:
-    parser = OverridesParser.create()
-    parsed = []
-    for override in overrides:
-        try:
-            parsed += parser.parse_overrides([override])
-        except HydraException as problem:
-            raise UserError(
-                f"{override} is not of the form key=value; a value with special characters needs quotes of its own, "
-                "key=\"'value'\""
-            ) from problem
-    return parsed
-
-
-def _choices(override: Override) -> list[str]:
-    if override.is_sweep_override() and override.is_discrete_sweep():
-        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-    if isinstance(interval := override.value(), IntervalSweep):
-        return [f"{override.get_key_element()}={bound}" for bound in (interval.start, interval.end)]
-    return [override.input_line or ""]
 
 
 def _compose(config_name: str, overrides: Iterable[str], shown: Callable[[str], str] = lambda key: key) -> DictConfig:
@@ -230,14 +176,14 @@ def _missing_named() -> Iterator[None]:
     except MissingConfigException as problem:
         group, _, option = (problem.missing_cfg_file or "").rpartition("/")
         raise UserError(
-            f"{group}={option}: there is no such {group}; {_nearest(option, problem.options or [])}"
+            f"{group}={option}: there is no such {group}; {nearest(option, problem.options or [])}"
         ) from None
 
 
 def _schema(config_name: str, overrides: Iterable[str]) -> Schema:
     """The schema of a configuration under those of ``overrides`` that choose groups."""
-    chosen = tuple(_choices(o)[0] for o in _parse(overrides) if _is_group(o.key_or_group))
-    _check_groups(_parse(chosen))
+    chosen = tuple(choices(o)[0] for o in parse(overrides) if is_group(o.key_or_group))
+    _check_groups(parse(chosen))
     with _missing_named():
         return _cached_schema(config_name, chosen)
 
@@ -248,10 +194,10 @@ _cached_schema = lru_cache(maxsize=64)(compose_schema)
 def _check_groups(overrides: Iterable[Override]) -> None:
     """Raise where a group is given what is no name, or is left out, of which Hydra makes errors of its own."""
     for override in overrides:
-        if not (_is_group(override.key_or_group) or "/" in override.key_or_group):
+        if not (is_group(override.key_or_group) or "/" in override.key_or_group):
             continue
         several = override.key_or_group in SEVERAL
-        for choice, value in [(override.input_line, None)] if override.is_delete() else _values(override):
+        for choice, value in [(override.input_line, None)] if override.is_delete() else values(override):
             names = value if several and isinstance(value, list) else [value]
             if not all(isinstance(name, str) and name and "${" not in name for name in names):
                 # Hydra's own groups, such as its launchers, are not in conf/ alone.
@@ -281,7 +227,7 @@ def _check_additions(
     """Raise where ``+key=value`` adds what nothing reads; components take further settings, and named values others."""
     for override in overrides:
         key = override.key_or_group
-        if not (override.is_add() or override.is_force_add()) or _is_group(key) or re.match("hydra[./]", key):
+        if not (override.is_add() or override.is_force_add()) or is_group(key) or re.match("hydra[./]", key):
             continue
         above = list(itertools.accumulate(key.split(".")[:-1], "{}.{}".format))
         by_name = (
@@ -291,7 +237,7 @@ def _check_additions(
         known = key in schema.entries or key in schema.sections
         if not (known or is_component or any(by_name) or key.partition(".")[0] in OPEN):
             keys = [*schema.entries, *schema.sections]
-            raise UserError(f"{override.input_line}: {shown(key)} is not a setting; {_nearest(key, keys, shown)}")
+            raise UserError(f"{override.input_line}: {shown(key)} is not a setting; {nearest(key, keys, shown)}")
 
 
 def _check_asked(overrides: Sequence[Override], cfg: DictConfig, schema: Schema, shown: Callable[[str], str]) -> None:
@@ -318,39 +264,24 @@ def _check_reference(cfg: DictConfig, key: str, shown: Callable[[str], str]) -> 
 
 def _replaces(config_name: str, overrides: Iterable[str], override: Override, entry: Entry) -> bool:
     """Whether an override gives values by name, and other names than the default has, which Hydra would add up."""
-    given: list[Any] = [value for _, value in _values(override)]
+    given: list[Any] = [value for _, value in values(override)]
     if not (all(isinstance(value, dict) for value in given) and any(isinstance(p, MapOf) for p in entry.parts())):
         return False
-    chosen = [_choices(o)[0] for o in _parse(overrides) if _is_group(o.key_or_group)]
+    chosen = [choices(o)[0] for o in parse(overrides) if is_group(o.key_or_group)]
     default = OmegaConf.select(_compose(config_name, chosen), override.key_or_group)
     return isinstance(default, DictConfig) and any(set(value) != set(default) for value in given)
-
-
-def _values(override: Override) -> Iterator[tuple[str, Any]]:
-    """Every choice of an override, as text and as what it says."""
-    for choice in _choices(override):
-        yield choice, _parse([choice])[0].value()
-
-
-def _is_group(key: str) -> bool:
-    return (CONF / key).is_dir() or key == "hydra"
-
-
-def _group_of(override: str) -> str:
-    """``data`` of ``data=phantom`` and of ``data@data.real=phantom``."""
-    return re.split("[@=]", override)[0]
 
 
 def _unknown_key(config_name: str, override: str, overrides: Sequence[str], shown: Callable[[str], str]) -> str | None:
     """What is wrong with ``override``, where its key is in no configuration that the valid ones compose."""
     key = key_of(override)
     groups = [p.name for p in CONF.iterdir() if p.is_dir()]
-    chosen = [o for o in overrides if _group_of(o) in groups]
+    chosen = [o for o in overrides if group_of(o) in groups]
     cfg = hydra.compose(config_name, chosen)
     keys = [*_keys(cfg), *groups]
-    if override.startswith(("+", "hydra.", "hydra/")) or key in keys or _group_of(override) in groups:
+    if override.startswith(("+", "hydra.", "hydra/")) or key in keys or group_of(override) in groups:
         return None
-    return f"{shown(key)} is not a setting; {_nearest(key, keys, shown)}"
+    return f"{shown(key)} is not a setting; {nearest(key, keys, shown)}"
 
 
 def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -360,13 +291,3 @@ def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
         child: Any = cfg._get_node(name)
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
             yield from _keys(child, f"{key}.")
-
-
-def _nearest(word: str, words: Iterable[str], shown: Callable[[str], str] = lambda key: key) -> str:
-    words = list(words)
-    match = difflib.get_close_matches(word, words, n=1, cutoff=0.5) or [
-        w for w in words if w.rpartition(".")[2] == word.rpartition(".")[2]
-    ]
-    if match:
-        return f"did you mean {shown(match[0])}?"
-    return f"choose one of {', '.join(sorted(words))}" if len(words) <= MANY else "--help prints them all"

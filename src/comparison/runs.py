@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import yaml
 
-from src.comparison.losses import Loss, loss_of
+from src.comparison.loss_text import Loss, loss_of
 from src.core.errors import UserError
 from src.core.locks import is_held
 from src.core.run_folder import LOCK

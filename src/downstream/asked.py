@@ -9,7 +9,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from src.command_line import overrides
-from src.command_line.overrides import key_of
+from src.command_line.override_parsing import key_of
 from src.core.errors import UserError
 from src.core.run_folder import digest, identity
 from src.downstream.plan import Recipe, StudySettings, is_run

@@ -91,7 +91,7 @@ class Table:
         shared = sorted(set.intersection(*(set(one) for one in dice))) if dice else []
         return np.array([[one[seed] for seed in shared] for one in dice]) if shared else None
 
-    def compare(self, arm: Arm, baseline: Arm, fraction: float) -> Estimate | None:
+    def estimate(self, arm: Arm, baseline: Arm, fraction: float) -> Estimate | None:
         """The paired difference on the seeds that all arms of the question have; None where they share none."""
         others = [other for other in self.question(fraction) if other not in (arm, baseline)]
         arms = [arm, baseline, *(others if UNAUGMENTED not in (arm.regime, baseline.regime) else [])]
@@ -107,7 +107,7 @@ def compare_all(table: Table) -> Iterable[Comparison]:
     for fraction in reversed(table.fractions):
         trained = table.trained(fraction)
         for arm, baseline in (*_with_real(trained), *_between_generators(trained)):
-            if (arm, baseline, fraction) not in asked and (found := table.compare(arm, baseline, fraction)):
+            if (arm, baseline, fraction) not in asked and (found := table.estimate(arm, baseline, fraction)):
                 yield _comparison(arm, baseline, fraction, found)
 
 
@@ -118,7 +118,7 @@ def _primary(table: Table) -> Iterable[Comparison]:
         pairs = list(_with_real(arms))
         if not pairs:
             continue
-        found = [estimate for pair in pairs if (estimate := table.compare(*pair, fraction))]
+        found = [estimate for pair in pairs if (estimate := table.estimate(*pair, fraction))]
         if any(estimate.seeds == 1 for estimate in found):
             return
         p_values = [estimate.p_value for estimate in found]

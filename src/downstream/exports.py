@@ -15,8 +15,8 @@ from src.core.run_folder import digest
 from src.data.base import ImageData
 from src.data.provenance import TrainingRecord
 from src.data.training_images import read_synthetic
-from src.downstream.page import Copy
 from src.downstream.results import fraction_text
+from src.downstream.study_page import Copy
 from src.release.copies import Comparison, describe
 from src.release.export import Export
 from src.release.left_out import LeftOut

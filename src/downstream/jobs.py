@@ -13,7 +13,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from src.command_line.overrides import CONF
+from src.command_line.schema import CONF
 from src.core.errors import UserError
 from src.core.failures import reason_of
 from src.core.run_folder import RunFolder

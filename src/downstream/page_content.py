@@ -19,10 +19,10 @@ from src.data.store import CHUNK, Split
 from src.downstream.analysis import Study
 from src.downstream.exports import copies_note, nearest_pairs
 from src.downstream.generator_scores import ScoredGenerator
-from src.downstream.page import Exported, Generator, Picture, SplitSize, StudyPage
 from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
 from src.downstream.statistics import case_means
+from src.downstream.study_page import Exported, Generator, Picture, SplitSize, StudyPage
 from src.release.copies import Comparison
 from src.release.left_out import LeftOut
 from src.scoring.report import SUSPICIOUS, TITLES

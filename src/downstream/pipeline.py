@@ -26,7 +26,6 @@ from src.downstream.asked import compose
 from src.downstream.exports import cautions_of_exports, compare_with_real, export, facts_of, left_out_of
 from src.downstream.generator_scores import score_generators
 from src.downstream.jobs import Launcher, run_jobs
-from src.downstream.page import write_study
 from src.downstream.page_content import (
     StudyRuns,
     cautions_of,
@@ -40,9 +39,10 @@ from src.downstream.plan import Job, StudySettings, classifier_job, generator_jo
 from src.downstream.power import Spread, earlier_spread, power_of
 from src.downstream.preflight import check_data, check_generator, check_trainings, synthetic_count
 from src.downstream.results import to_json
+from src.downstream.study_page import write_study
 from src.downstream.verdict_log import record
 from src.downstream.workload import as_table, workload
-from src.training.build import build_loggers
+from src.training.from_config import build_loggers
 from src.training.job import check_same_data, train
 from src.training.loggers import finish
 from src.training.restore import TrainedRun, load_generator
@@ -60,7 +60,7 @@ def train_job(cfg: DictConfig) -> float | None:
     return run_job(train, cfg, {})
 
 
-def study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path | None:
+def run_study(cfg: DictConfig, settings: StudySettings, launcher: Launcher) -> Path | None:
     """Train, export and compare what ``cfg`` (conf/study.yaml) asks for; return the page, None of a dry run."""
     unet = compose(settings.recipes["unet"])
     data: ImageData = instantiate(unet.data)

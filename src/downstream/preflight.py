@@ -17,7 +17,7 @@ from src.data.stream import BatchStream
 from src.data.training_images import take_fraction
 from src.downstream.plan import StudySettings
 from src.downstream.results import MIXED, SYNTHETIC_THEN_REAL
-from src.training.build import build_module
+from src.training.from_config import build_module
 from src.training.restore import TrainedRun, learned_from
 from src.training.trainer import build_trainer
 

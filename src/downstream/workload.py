@@ -11,7 +11,7 @@ from rich.table import Table
 
 from src.downstream.asked import CLASSIFIER, UNET, compose
 from src.downstream.plan import Recipe, StudySettings, generator_name, is_run, unet_jobs
-from src.training.build import load_data
+from src.training.from_config import load_data
 from src.training.job import estimate_run
 
 

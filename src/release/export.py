@@ -32,7 +32,7 @@ from src.release import card, croissant, masks
 from src.release.card import DataSet, Publication
 from src.release.copies import Originals
 from src.release.evidence import Evidence
-from src.release.folder import DataSetFolder
+from src.release.export_folder import DataSetFolder
 from src.release.formats.base import Format
 from src.release.formats.png import Png, relabel
 from src.release.journal import Journal

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from src.command_line.overrides import key_of
+from src.command_line.override_parsing import key_of
 from src.command_line.resolvers import run_name
 from src.core.errors import UserError
 from src.data.decode import SUFFIXES

@@ -30,15 +30,15 @@ from src.data.training_images import training_record
 from src.pictures.similarity import similarities_in
 from src.training import loggers as logging_backends
 from src.training.adversarial import AdversarialModule
-from src.training.build import build_callbacks, build_loggers, build_module, load_data
 from src.training.callbacks.checkpoints import Checkpoints
 from src.training.callbacks.interruption import Interruption
 from src.training.callbacks.progress import ProgressReport
 from src.training.callbacks.recorder import Recorder
-from src.training.callbacks.scores import Scores
+from src.training.callbacks.score_while_training import Scores
 from src.training.checkpoint_io import find_damage
 from src.training.divergence import DivergenceMonitor
 from src.training.dry_run import PhaseEstimate, as_table, estimate
+from src.training.from_config import build_callbacks, build_loggers, build_module, load_data
 from src.training.module import ClockedModule
 from src.training.scoring import Scorer, check_names
 from src.training.trainer import build_trainer

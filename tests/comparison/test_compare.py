@@ -7,7 +7,7 @@ from PIL import Image
 
 from src.compare import main
 from src.comparison.group import Group
-from src.comparison.losses import GIVE_PROBABILITIES, LOSSES
+from src.comparison.loss_text import GIVE_PROBABILITIES, LOSSES
 from src.comparison.overview import write_comparison
 from src.comparison.runs import find_runs
 from src.comparison.sheet import _rows

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from src.command_line.overrides import CONF
+from src.command_line.schema import CONF
 from src.data.folder import FolderData
 
 DATA_DIR = Path(os.environ.get("DATA_DIR", Path(__file__).parents[3] / "shared" / "datasets"))

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from src.data.stream import BatchStream
 from src.training import step_graph
-from src.training.build import build_module, load_data
+from src.training.from_config import build_module, load_data
 from src.training.module import ClockedModule
 from src.training.trainer import build_trainer
 

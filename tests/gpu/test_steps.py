@@ -12,7 +12,7 @@ from torch import Tensor
 
 from src.data.stream import BatchStream
 from src.training.adversarial import AdversarialModule
-from src.training.build import build_module, load_data
+from src.training.from_config import build_module, load_data
 from src.training.module import ClockedModule
 from src.training.trainer import build_trainer
 from tests.gpu.conftest import MODELS, SMALL

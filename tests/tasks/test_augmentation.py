@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from src.command_line.overrides import CONF
+from src.command_line.schema import CONF
 from src.data.store import Batch
 from src.tasks.augmentation import Augment
 

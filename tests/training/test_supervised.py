@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from src.core.pixels import to_unit_range
 from src.data.training_images import real_images
 from src.tasks.segmentation import image_dice
-from src.training.build import build_module
+from src.training.from_config import build_module
 from src.training.restore import load_data, load_run
 from src.training.schedule import CosineSchedule
 from src.training.scoring import HeldOut

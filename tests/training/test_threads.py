@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from src.training.build import build_module
+from src.training.from_config import build_module
 
 
 def test_a_change_of_threads_is_said_and_no_change_is_not(compose, caplog):

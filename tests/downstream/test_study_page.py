@@ -12,8 +12,8 @@ from PIL import Image
 
 from src.downstream.analysis import analyse
 from src.downstream.dice_figure import way_styles
-from src.downstream.page import Copy, Generator, Picture, SplitSize, StudyPage, write_study
 from src.downstream.results import JobResult
+from src.downstream.study_page import Copy, Generator, Picture, SplitSize, StudyPage, write_study
 from src.pictures import figures
 
 OPTIONAL = ("The generators", "Are they copies?", "What the U-Net draws", "Passports", "Commands", "Warnings")
