@@ -33,6 +33,7 @@ def evaluate(cfg: DictConfig) -> Path:
     from src.scoring.evaluator import Evaluator
     from src.scoring.image_source import open_source
     from src.scoring.picture import save_picture
+    from src.scoring.record import log_scores
     from src.scoring.report import as_json, as_table, by_size, caption, read_rows
     from src.scoring.rows import check_against, score_beside, sizes
     from src.scoring.scores import Rules
@@ -82,6 +83,7 @@ def evaluate(cfg: DictConfig) -> Path:
     write_atomically(out / "scores.json", json.dumps(as_json(rows), indent=1))
     groups = by_size(rows, others)
     save_picture(groups[-1], samples, out / "scores.png")
+    log_scores(out, cfg.logger, rows, source)
     console = Console()
     console.print(caption(rows[0].passport), highlight=False)
     for group in groups:

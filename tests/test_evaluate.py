@@ -24,6 +24,7 @@ from src.evaluate import main
 from src.scoring.image_features import generated_batches
 from src.scoring.report import short
 from src.training.restore import load_data, load_generator
+from src.training.wandb_sessions import sessions_of
 from tests.conftest import SMALL, TINY, Outcome
 
 DATA = ("phantoms=128", "resolution=16")
@@ -47,7 +48,7 @@ def runs(shelf: Path, run_train: Callable[..., Outcome]) -> Path:
 @pytest.fixture
 def evaluate(runs: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     def run(*arguments: str) -> Outcome:
-        status = main([*arguments, "threads=1"])
+        status = main(["logger=csv", *arguments, "threads=1"])
         GlobalHydra.instance().clear()
         return Outcome(status, *capfd.readouterr())
 
@@ -327,3 +328,18 @@ def test_a_long_name_is_shortened_to_what_tells_runs_apart():
     one, other = short(f"{name}a26baba0"), short(f"{name}5431a1ea")
     assert one == "budget=la…1-a26baba0" != other and len(other) == 20
     assert short("real (test)") == "real (test)"
+
+
+def test_wandb_gets_every_number_of_an_evaluation_in_a_record_of_its_own(evaluate, runs):
+    outcome = evaluate(f"run={runs}/gan", f"classifier={runs}/clf", "n=64", "logger=wandb", f"out={runs}/scored")
+    assert outcome.status == 0 and "W&B" not in outcome.err, outcome.err
+    (session,) = sessions_of(runs / "scored")
+    summary, config = session.summary(), session.config()
+    row, *others = json.loads((runs / "scored/scores.json").read_text())
+    assert {"am_score", "mode_score"} <= row["scores"].keys()
+    for name, value in row["scores"].items():
+        assert summary[name] == pytest.approx(value)
+    low, high = row["intervals"]["mode_score"]
+    assert (summary["mode_score/low"], summary["mode_score/high"]) == pytest.approx((low, high))
+    assert any(name.startswith("noise") for name in summary) and len(others) > 1
+    assert config["model"]["name"] == "dcgan" and session.run().job_type == "evaluate"

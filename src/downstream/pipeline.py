@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -44,7 +44,7 @@ from src.downstream.verdict_log import record
 from src.downstream.workload import as_table, workload
 from src.training.from_config import build_loggers
 from src.training.job import check_same_data, train
-from src.training.loggers import finish
+from src.training.loggers import STUDY, finish
 from src.training.restore import TrainedRun, load_generator
 
 ANSWER, PAGE = "study.json", "study.html"
@@ -129,9 +129,20 @@ def _carry_out(
         scored = score_generators(of_largest_share(generators), data, classifier, count, unet.paths.cache)
     runs = StudyRuns(folder, data, generators, synthetic, jobs, scored)
     answer, page = _answer(runs, settings, unet.paths.cache, identity_of(cfg, settings, given))
-    _record(answer, page, holder, cfg, unet.logger)
+    run_loggers = build_loggers(unet.logger, holder, asked_of(cfg, settings, unet))
+    record(answer, page, run_loggers, {name: one.scores for name, one in scored.items()})
+    finish(run_loggers, {"state": "done"})
     print(f"\n{answer.verdict}\nreport: {page}")
     return page
+
+
+def asked_of(cfg: DictConfig, settings: StudySettings, unet: DictConfig) -> dict[str, Any]:
+    """What the loggers are told that was asked: the study's own settings, and how each kind of training was done."""
+    study = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(DECISIVE)), resolve=True)
+    trainings: dict[str, Any] = {kind: OmegaConf.to_container(compose(r)) for kind, r in settings.recipes.items()}
+    told = {kind: {key: value for key, value in one.items() if key != "hydra"} for kind, one in trainings.items()}
+    data = {"name": unet.data.name}
+    return {"job": STUDY, "paths": {"outputs": cfg.outputs}, "data": data, "study": study, "trainings": told}
 
 
 def identity_of(cfg: DictConfig, settings: StudySettings, given: Generators) -> str:
@@ -201,13 +212,3 @@ def _load_given(settings: StudySettings, data: ImageData) -> Generators:
         check_generator(path, run, data)
         given[generator_name(path), 1.0] = run
     return given
-
-
-def _record(answer: Study, page: Path, folder: RunFolder, cfg: DictConfig, loggers: DictConfig) -> None:
-    """In the loggers of the trainings, beside theirs."""
-    for logger in loggers.values():
-        if "job_type" in logger:
-            logger.job_type = "study"
-    run_loggers = build_loggers(loggers, folder, cast(dict[str, Any], OmegaConf.to_container(cfg)))
-    record(answer, page, run_loggers)
-    finish(run_loggers)

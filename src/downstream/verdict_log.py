@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from src.downstream.analysis import Study
+from src.downstream.claims import Scores
 from src.downstream.results import fraction_text
 
 log = logging.getLogger(__name__)
 
 
-def record(study: Study, page: Path, loggers: Sequence[Logger]) -> None:
-    """Give each of the loggers what ``page`` says."""
-    dice = {f"dice/{arm.arm.label}/{fraction_text(arm.fraction)}": arm.mean for arm in study.arms}
+def record(study: Study, page: Path, loggers: Sequence[Logger], scores: Scores | None = None) -> None:
+    """Give each of the loggers what ``page`` says, and the ``scores`` of the generators."""
+    dice = dict(_with_intervals(study, scores or {}))
     for logger in loggers:
         try:
             if isinstance(logger, WandbLogger):
@@ -27,6 +28,15 @@ def record(study: Study, page: Path, loggers: Sequence[Logger]) -> None:
                 logger.experiment.add_text("verdict", study.verdict)
         except Exception as problem:
             log.warning(f"{type(logger).__name__} has no record of the study ({problem}); study.json has everything")
+
+
+def _with_intervals(study: Study, scores: Scores) -> Iterator[tuple[str, float]]:
+    named = [
+        *((f"dice/{arm.arm.label}/{fraction_text(arm.fraction)}", (arm.mean, *arm.interval)) for arm in study.arms),
+        *((f"generators/{name}/{score}", ends) for name, row in scores.items() for score, ends in row.items()),
+    ]
+    for name, (value, low, high) in named:
+        yield from ((name, value), (f"{name}/low", low), (f"{name}/high", high))
 
 
 def _to_wandb(study: Study, page: Path, dice: dict[str, float], logger: WandbLogger) -> None:

@@ -19,7 +19,7 @@ from src.scoring.evaluator import Evaluator
 from src.scoring.image_features import shuffled, split_batches
 from src.training.restore import TrainedRun, load_generator
 
-NO_MATTER = ("out", "against", "batch_size", "device", "threads")  # settings that change no score
+NO_MATTER = ("out", "against", "batch_size", "device", "threads", "logger")  # settings that change no score
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class ImageSource:
             outputs: folder of all runs.
             asked: the overrides ``key=value`` on the command line.
         """
-        deciding = [override.replace("'", "") for override in asked if key_of(override) not in NO_MATTER]
+        deciding = [
+            override.replace("'", "") for override in asked if key_of(override).partition(".")[0] not in NO_MATTER
+        ]
         if self.run is None:
             return outputs / "evaluate" / _folder_name(deciding)
         others = [override for override in deciding if key_of(override) != "run"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -13,13 +15,15 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from src.core import environment, gpus, processes
-from src.core.errors import Interrupted, UserError
+from src.core.errors import Interrupted, Stopped, UserError, one_line
 from src.core.objective import objective_of
 from src.core.run_folder import FolderTaken, RunFolder
+from src.core.signals import Signals
 from src.data.base import ImageData
 from src.data.fingerprint import DataRecord
 from src.data.left_out import write_left_out
@@ -48,7 +52,7 @@ log = logging.getLogger(__name__)
 
 def train(cfg: DictConfig, folder: RunFolder) -> float | None:
     """Train what ``cfg`` describes in ``folder``: begin, go on where it stopped, or say that it is done."""
-    with Interruption() as interruption:
+    with Signals() as signals:
         take_gpu(cfg.trainer)
         data, split = load_data(cfg)
         if cfg.dry_run:
@@ -62,7 +66,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
             check_same_data(folder, record)
             if folder.is_finished(cfg.images):
                 return report_finished(folder, settings)
-        return fit(cfg, settings, folder, data, record, split, interruption)
+        return fit(cfg, settings, folder, data, record, split, signals)
 
 
 def take_gpu(trainer: DictConfig) -> None:
@@ -81,7 +85,7 @@ def fit(
     data: ImageData,
     record: DataRecord,
     split: Split,
-    interruption: Interruption,
+    signals: Signals,
 ) -> float | None:
     """Make everything, which checks every setting, before ``folder`` changes; then train to the end."""
     module = build_module(cfg)
@@ -100,7 +104,7 @@ def fit(
         ProgressReport(cfg.images, cfg.every.log * 5, recorder, cfg.progress),
         *build_callbacks(cfg.callbacks, folder, split),
         *([Scores(folder, scorer, cfg.every.score, best, cfg.scores.lower)] if scorer else []),
-        interruption,
+        Interruption(signals),
         # The last one: what is saved has been shown.
         Checkpoints(folder.checkpoints, cfg.every.checkpoint, cfg.every.keep, folder.saved),
     ]
@@ -116,46 +120,74 @@ def fit(
     if folder.writable and isinstance(module, AdversarialModule):
         record_training_images(folder, data, cfg.training, resume_from is not None)
     folder.write_status("running")
-    run_loggers = build_loggers(cfg.logger, folder, settings)
-    trainer.loggers = run_loggers
-    try:
+    about = {
+        "parameters": module.parameter_counts(),
+        "environment": environment.describe(str(trainer.precision), trainer.strategy.root_device),
+        "git": environment.git_state(),
+    }
+    trainer.loggers = build_loggers(cfg.logger, folder, {**settings, "data_fingerprint": record.fingerprint, **about})
+    with accounted(folder, trainer.loggers, signals):
         log.info(f"{'resuming' if resume_from else 'training'} {cfg.model.name} on {cfg.data.name} in {folder.name}")
         log.info(f"{cfg.data.name}: {count_splits(data.splits)}")
         if data.balance:
             log.info(f"{cfg.data.name}: all classes are shown equally often, {count_classes(split, cfg.data.classes)}")
-        trainer.fit(module, stream, ckpt_path=resume_from, weights_only=True)
-    except MisconfigurationException as problem:  # of a callback or a logger that does not fit the others
-        raise UserError(str(problem)) from problem
-    finally:
-        logging_backends.finish(run_loggers)
-
-    images = module.clock.images
-    if images < cfg.images:
-        by = "the user" if interruption.requested else "a callback, or trainer.max_time"
-        folder.write_status("interrupted", f"stopped by {by}", images)
-        log.info(f"stopped by {by} after {images:,} images, all saved; the same command goes on from there")
-        raise Interrupted
-    module.to(trainer.strategy.root_device)  # the trainer leaves it on the CPU, where scoring would take far longer
-    final = {**recorder.latest, **(scorer.final(module, folder.path) if scorer and folder.writable else {})}
-    folder.write_summary(
-        {
-            "model": cfg.model.name,
-            "data": cfg.data.name,
-            "data_fingerprint": record.fingerprint,
-            "date": datetime.now(UTC).date().isoformat(),
-            "images": images,
-            **({"left_out": len(data.left_out)} if data.left_out else {}),
-            "seconds": round(folder.metrics.seconds(), 1),
-            "final": final,
-            **({"ssim": similarities_in(folder.samples)} if folder.writable and folder.samples.exists() else {}),
-            "parameters": module.parameter_counts(),
-            "environment": environment.describe(str(trainer.precision), module.device),
-            "git": environment.git_state(),
-        }
-    )
-    folder.write_status("done", images=images)
+        try:
+            trainer.fit(module, stream, ckpt_path=resume_from, weights_only=True)
+        except MisconfigurationException as problem:  # of a callback or a logger that does not fit the others
+            raise UserError(str(problem)) from problem
+        images = module.clock.images
+        if images < cfg.images or signals.received:
+            by = signals.source or "a callback, or trainer.max_time"
+            folder.write_status("interrupted", f"stopped by {by}", images)
+            log.info(f"stopped by {by} after {images:,} images, all saved; the same command goes on from there")
+            raise Interrupted
+        module.to(trainer.strategy.root_device)  # the trainer leaves it on the CPU, where scoring would take far longer
+        final = {**recorder.latest, **(scorer.final(module, folder.path) if scorer and folder.writable else {})}
+        folder.write_summary(
+            {
+                "model": cfg.model.name,
+                "data": cfg.data.name,
+                "data_fingerprint": record.fingerprint,
+                "date": datetime.now(UTC).date().isoformat(),
+                "images": images,
+                **({"left_out": len(data.left_out)} if data.left_out else {}),
+                "seconds": round(folder.metrics.seconds(), 1),
+                "final": final,
+                **({"ssim": similarities_in(folder.samples)} if folder.writable and folder.samples.exists() else {}),
+                **about,
+            }
+        )
+        folder.write_status("done", images=images)
     log.info(f"done: {folder.name}: look at {'samples/strip.png and ' if folder.samples.exists() else ''}losses.png")
     return objective_of(final, cfg.objective)
+
+
+@contextmanager
+def accounted(folder: RunFolder, loggers: Sequence[Logger], signals: Signals) -> Iterator[None]:
+    """Within it a run is made; how it ended is in the folder before the loggers are told of it and closed."""
+    try:
+        yield
+    except Stopped:
+        folder.write_status("interrupted", f"stopped by {signals.source} at once")
+        raise
+    except Exception as problem:
+        with suppress(OSError):
+            folder.fail(one_line(problem))
+        raise
+    finally:
+        with signals.noted():  # all is written, and W&B's server may keep this waiting, but not long
+            logging_backends.finish(loggers, folder.status(), numbers_of(folder))
+
+
+def numbers_of(folder: RunFolder) -> dict[str, Any]:
+    """What a finished run ended with, as a logger's summary shows it; nothing of another."""
+    if folder.status().get("state") != "done":
+        return {}
+    numbers: dict[str, Any] = {f"final/{name}": value for name, value in folder.final().items()}
+    for row in json.loads((folder.path / "scores.json").read_text()) if (folder.path / "scores.json").exists() else ():
+        for name, ends in row["intervals"].items():
+            numbers |= {f"final/{name}_{end}": value for end, value in zip(("low", "high"), ends, strict=True)}
+    return numbers
 
 
 def check_same_data(folder: RunFolder, now: DataRecord) -> None:

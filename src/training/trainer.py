@@ -93,7 +93,7 @@ def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], ro
     flags.setdefault("benchmark", on_gpu(settings["accelerator"]) and not settings["deterministic"])
     several = processes.count(settings["devices"]) > 1
     try:
-        return Trainer(
+        trainer = Trainer(
             **flags,
             strategy=GradientAveragingStrategy() if several else "auto",
             max_epochs=1,
@@ -110,3 +110,9 @@ def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], ro
     except (MisconfigurationException, ValueError, TypeError) as problem:
         asked = ", ".join(f"trainer.{name}={value}" for name, value in flags.items() if value is not None)
         raise UserError(f"{asked}: {problem}") from problem
+    trainer._signal_connector.register_signal_handlers = _leave_signals  # type: ignore[method-assign]
+    return trainer
+
+
+def _leave_signals() -> None:
+    """The trainer's handler of SIGTERM would talk to the other processes from within; src.core.signals has ours."""

@@ -23,8 +23,11 @@ def test_wandb_gets_the_verdict_every_arm_and_the_page(tmp_path, study):
     page.write_text("<p>the page</p>")
     logger = wandb_logger(tmp_path, "study", {}, "offline", "gan-augmentation", "group", "study", [])
     assert logger is not None
-    record(study, page, [logger])
+    record(study, page, [logger], {"enhanced": {"fid": (30.0, 28.0, 33.0)}})
     summary = dict(logger.experiment.summary)
+    assert [summary[f"generators/enhanced/fid{end}"] for end in ("", "/low", "/high")] == [30.0, 28.0, 33.0]
+    arm = study.arms[2]
+    assert [summary[f"dice/mixed 1:2 · enhanced/25%/{end}"] for end in ("low", "high")] == pytest.approx(arm.interval)
     assert summary["verdict"] == study.verdict
     assert summary["dice/mixed 1:2 · enhanced/25%"] == pytest.approx(study.arms[2].mean)
     assert {"dice/real/25%", "dice/real/100%", "dice/mixed 1:2 · enhanced/100%"} < summary.keys()

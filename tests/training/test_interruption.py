@@ -8,7 +8,8 @@ from unittest.mock import Mock
 import pytest
 
 from src.core.errors import Stopped
-from src.training.callbacks.interruption import SIGNALS, Interruption
+from src.core.signals import SIGNALS, Signals
+from src.training.callbacks.interruption import Interruption
 
 
 @pytest.fixture(autouse=True)
@@ -20,39 +21,37 @@ def not_under_nohup() -> Iterator[None]:
 
 @pytest.fixture
 def training() -> Iterator[Interruption]:
-    """A callback in training, whose trainer has taken SIGTERM."""
-    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGTERM)}
-    with Interruption() as callback:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """A callback in training."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    with Signals() as signals:
+        callback = Interruption(signals)
         callback.on_train_start(Mock(), Mock())
         yield callback
     assert {number: signal.getsignal(number) for number in before} == before
 
 
-def test_told_to_end_by_a_scheduler_and_by_its_parent_a_process_saves_all_the_same(training):
-    os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert training.requested
+@pytest.mark.parametrize("number", [number for number in SIGNALS if number != signal.SIGINT])
+def test_told_to_end_by_a_scheduler_and_by_its_parent_a_process_saves_all_the_same(training, number):
+    os.kill(os.getpid(), number)
+    os.kill(os.getpid(), number)
+    assert training.signals.received == number
 
 
 def test_a_second_ctrl_c_ends_the_process_at_once(training):
     os.kill(os.getpid(), signal.SIGINT)
-    assert training.requested
+    assert training.signals.received == signal.SIGINT
     with pytest.raises(Stopped):
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_closed_terminal_saves_like_a_scheduler(training):
-    os.kill(os.getpid(), signal.SIGHUP)
-    os.kill(os.getpid(), signal.SIGHUP)
-    assert training.requested
-
-
 @pytest.mark.parametrize("number", SIGNALS)
 def test_before_and_after_the_steps_a_signal_ends_the_job_at_once(number):
-    with Interruption() as callback:
+    with Signals() as signals:
+        callback = Interruption(signals)
         with pytest.raises(Stopped):
             os.kill(os.getpid(), number)
+    with Signals() as signals:
+        callback = Interruption(signals)
         callback.on_train_start(Mock(), Mock())
         callback.teardown(Mock(), Mock(), "fit")
         with pytest.raises(Stopped):
@@ -62,8 +61,9 @@ def test_before_and_after_the_steps_a_signal_ends_the_job_at_once(number):
 def test_what_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with Interruption():
+        with Signals() as signals:
             os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.received is None
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -1,55 +1,28 @@
-"""Ctrl-C ends training between two steps, with everything saved."""
+"""A signal ends training between two steps, with everything saved."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from types import FrameType
+from contextlib import ExitStack
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from src.core.errors import Stopped
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from src.core.signals import Signals
 
 
 class Interruption(Callback):
-    """Within its ``with``, a signal ends the job; while steps are made it becomes a stop after the running one.
+    """While steps are made, a signal becomes a stop after the running one."""
 
-    A second SIGINT ends the job at once. A second SIGTERM changes nothing: a scheduler and the parent of this process
-    may send one each. What ``nohup`` ignores stays ignored. At the end every handler is what it was before.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, signals: Signals) -> None:
+        self.signals = signals
         self.requested = False
-        self._stepping = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():  # no other thread has handlers
-            for number in SIGNALS:
-                if not (number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN):
-                    self._previous[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if not self._stepping or (self.requested and number == signal.SIGINT):
-            raise Stopped
-        self.requested = True
+        self._steps = ExitStack()
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        for number in self._previous:  # the trainer has taken SIGTERM, and gives it back when it ends
-            signal.signal(number, self._request)
-        self._stepping = True
+        self._steps.enter_context(self.signals.noted())
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        stop = self.requested
+        stop = self.signals.received is not None
         # The signal reaches the processes of a job at different moments, but all must stop after the same step. One
         # that comes while they agree counts at the next.
         if trainer.world_size > 1:
@@ -58,4 +31,4 @@ class Interruption(Callback):
             self.requested = trainer.should_stop = True
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        self._stepping = False
+        self._steps.close()

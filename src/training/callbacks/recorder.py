@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, Trainer
 from src.core.run_folder import RunFolder
 from src.pictures.figures import save_losses
 from src.training.divergence import DivergenceMonitor
+from src.training.loggers import catch_up
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Recorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.is_global_zero:
             self.folder.metrics.drop_after(pl_module.clock.images)
+            catch_up(trainer.loggers, pl_module.clock.images)
         self._since = (time.perf_counter(), pl_module.clock.images)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -61,7 +61,7 @@ class Samples(Callback):
         self.draw_strip()
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
-                logger.log_image("samples", [str(path)], caption=[f"{images:,} images shown"])
+                logger.log_image("samples", [str(path)], step=images, caption=[f"{images:,} images shown"])
 
     def draw_strip(self) -> None:
         """The first row of every grid, one below the other."""

@@ -1,0 +1,169 @@
+"""What W&B gets of a run, from a server that serves, hangs, dies or refuses: nothing is lost, and nobody waits long."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import wandb
+
+from src.training import wandb_logger
+from tests.conftest import TINY, TRAIN, read_json
+from tests.fake_wandb import HANG, FakeWandb
+from tests.forked import Command
+
+ONLINE = ("logger=wandb", "logger.wandb.mode=online", "logger.wandb.system_metrics=false")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWandb]:
+    wandb.teardown()
+    monkeypatch.setattr(wandb_logger, "_silent_since", {})
+    assert wandb_logger.ANSWER + wandb_logger.FINISH < 30  # what a user waits for; here it need not be so long
+    monkeypatch.setattr(wandb_logger, "ANSWER", 1.0)
+    monkeypatch.setattr(wandb_logger, "FINISH", 2.0)
+    with FakeWandb() as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        yield fake
+    wandb.teardown()
+
+
+def sync(run: str, server: FakeWandb) -> None:
+    sessions = sorted(map(str, Path(run).glob("wandb/offline-run-*")))
+    command = [sys.executable, "-m", "wandb", "sync", *sessions]
+    subprocess.run(command, env={**os.environ, **server.environment}, check=True, capture_output=True)
+
+
+def shown(run: str) -> list[int]:
+    """Images shown at the rows of metrics.csv."""
+    return [int(line.split(",")[0]) for line in Path(run, "metrics.csv").read_text().splitlines()[1:]]
+
+
+def test_a_server_gets_every_row_the_configuration_and_the_final_numbers(run_tiny, server):
+    outcome = run_tiny("name=a", "images=256", "every.log=64", *ONLINE)
+    assert outcome.status == 0, outcome.err
+    got = server.only
+    assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a") == [64, 128, 192, 256]
+    assert got.value("images") == 256 and got.value("parameters")["generator"] > 0
+    final = read_json(Path("outputs/a/summary.json"))["final"]
+    assert got.summary["final/loss_g"] == pytest.approx(final["loss_g"]) and got.summary["state"] == "done"
+    assert got.about["jobType"] == "generator" and "groupName" not in got.about and got.exit_code == 0
+    assert any("strip" in name for name in got.files)
+
+
+@pytest.mark.parametrize("fault", [HANG, 500, "die"])
+def test_a_server_that_fails_during_a_run_keeps_its_end_for_seconds_and_loses_nothing(
+    run_tiny, server, monkeypatch, fault
+):
+    log_metrics, end, waited = wandb_logger.WandbRecord.log_metrics, wandb_logger.WandbRecord.end, []
+
+    def break_down(logger, metrics, step=None):
+        if metrics.get("images") == 128 and logger.mode == "online":
+            server.die() if fault == "die" else server.fail(fault)
+        log_metrics(logger, metrics, step)
+
+    def timed(logger, *arguments):
+        assert read_json(Path("outputs/a/status.json"))["state"] == "done" and Path("outputs/a/summary.json").exists()
+        start = time.monotonic()
+        end(logger, *arguments)
+        waited.append(time.monotonic() - start)
+
+    monkeypatch.setattr(wandb_logger.WandbRecord, "log_metrics", break_down)
+    monkeypatch.setattr(wandb_logger.WandbRecord, "end", timed)
+    outcome = run_tiny("name=a", "images=256", "every.log=64", *ONLINE)
+    assert outcome.status == 0 and outcome.err.count("W&B did not take everything") == 1, outcome.err
+    assert len(waited) == 1 and waited[0] < 15
+
+    with FakeWandb() if fault == "die" else server as later:
+        later.runs |= server.runs
+        later.fail(None)
+        sync("outputs/a", later)
+        got = later.only
+        assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a")
+        assert got.value("images") == 256 and got.summary["state"] == "done" and got.exit_code == 0
+
+
+@pytest.mark.parametrize("fault", [HANG, 500, 401, "die"])
+def test_a_server_that_cannot_be_reached_costs_a_sweep_seconds_once_and_its_runs_are_offline(run_tiny, server, fault):
+    server.die() if fault == "die" else server.fail(fault)
+    start = time.monotonic()
+    outcome = run_tiny("name=sweep", "-m", "seed=0,1", "images=64", *ONLINE)
+    assert outcome.status == 0 and outcome.err.count("W&B cannot be reached") == 2, outcome.err
+    assert time.monotonic() - start < 30
+    assert len(list(Path("outputs/sweep").glob("*/wandb/offline-run-*/*.wandb"))) == 2
+
+
+def test_where_wandb_itself_fails_to_begin_online_the_run_is_logged_offline(run_tiny, server, monkeypatch):
+    """As of a server that answers, and then does not."""
+    monkeypatch.setattr(wandb_logger, "_problem_of_server", lambda: None)
+    monkeypatch.setattr(wandb_logger, "INIT", 3.0)
+    server.fail(HANG)
+    outcome = run_tiny("name=a", "images=64", *ONLINE)
+    assert outcome.status == 0 and outcome.err.count("this run is logged offline") == 1, outcome.err
+    assert "W&B is off" not in outcome.err
+    server.fail(None)
+    sync("outputs/a", server)
+    assert server.only.column("loss_g")
+
+
+def test_a_run_that_was_offline_and_resumed_is_sent_row_by_row_in_order(run_tiny, server):
+    for images in (128, 256, 384):
+        run_tiny("name=a", f"images={images}", "every.log=64", "every.sample=128", "logger=wandb")
+    sync("outputs/a", server)
+    got = server.only
+    assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a")
+    assert [row["images"] for row in got.rows() if "samples" in row] == [0, 128, 256, 384]
+    assert got.column("_step") == list(range(len(got.lines)))
+    assert got.value("images") == 384 and got.summary["images"] == 384
+
+
+def test_what_was_offline_is_sent_before_a_run_goes_on_online_and_rows_that_are_shown_again_are_left_out(
+    run_tiny, server, monkeypatch
+):
+    run_tiny("name=a", "images=128", "every.log=64", "every.checkpoint=128", "logger=wandb")
+    longer = ("name=a", "images=384", "every.log=64", "every.checkpoint=128", *ONLINE)
+    log_metrics = wandb_logger.WandbRecord.log_metrics
+
+    def crash(logger, metrics, step=None):
+        log_metrics(logger, metrics, step)
+        if metrics.get("images") == 192:
+            raise RuntimeError("a crash after the checkpoint")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(wandb_logger.WandbRecord, "log_metrics", crash)
+        assert run_tiny(*longer).status == 2
+    got = server.only
+    assert got.exit_code == 1 and got.summary["state"] == "failed" and "a crash" in got.summary["reason"]
+    assert [row["images"] for row in got.rows() if "loss_g" in row] == [64, 128, 192]
+    assert run_tiny(*longer).status == 0
+    assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a")
+    assert got.exit_code == 0 and got.summary["state"] == "done"
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_killed_at_a_random_moment_and_repeated_a_run_has_sent_every_row_once(run_tiny, server, mode):
+    """Killed twice, and finished; a run of seconds, of which W&B's server gets the rows at the end of a visit alone."""
+    mine = ("name=a", "images=640", "every.log=32", "every.checkpoint=96", "every.sample=640", *ONLINE)
+    asked = (*TINY, *mine, f"logger.wandb.mode={mode}")
+    for _ in range(2):
+        process = Command([*TRAIN, *asked], env=dict(os.environ))
+        rows, seen = Path("outputs/a/metrics.csv"), Path("outputs/a/wandb")
+        before = len(list(seen.glob("*run-*")))
+        while process.poll() is None and not (rows.exists() and len(list(seen.glob("*run-*"))) > before):
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 1.5))
+        process.kill()
+        process.wait()
+    assert run_tiny(*mine, f"logger.wandb.mode={mode}").status == 0
+    if mode == "offline":
+        sync("outputs/a", server)
+    got = server.only
+    assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a")
+    assert got.value("images") == 640 and got.summary["state"] == "done" and got.exit_code == 0
