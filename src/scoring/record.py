@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from src.core.run_folder import RunFolder
 from src.scoring.image_source import ImageSource
 from src.scoring.report import Row
-from src.training.build import build_loggers
+from src.training.from_config import build_loggers
 from src.training.loggers import EVALUATE, finish
 
 
