@@ -71,8 +71,11 @@ def test_a_folder_that_cannot_be_used_is_one_line_with_its_remedy(run_tiny, imag
 def test_masks_named_on_the_command_line_are_read_and_a_bad_one_is_one_line(run_tiny):
     for folder in ("data/images", "data/masks"):
         Path(folder).mkdir(parents=True)
-        for i in range(8):
-            Image.new("L", (20, 20), i).save(f"{folder}/{i}.png")
+    for i in range(8):
+        Image.new("L", (20, 20), i).save(f"data/images/{i}.png")
+        mask = Image.new("L", (20, 20))
+        mask.paste(255, (i, i, i + 6, i + 6))
+        mask.save(f"data/masks/{i}.png")
     asked = ("data=folder", "data.root=data", "data.images=images", "data.mask_folders={lesion: masks}", "batch_size=4")
     trained = run_tiny(*asked, "images=16", "name=a")
     assert trained.status == 0

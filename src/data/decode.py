@@ -1,95 +1,36 @@
-"""Reads one image or mask file into an array, without losing bits, and fits it into a frame."""
+"""Reads one image or mask file into arrays, without losing bits, and fits them into a frame."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL import Image
 
-from src.core.errors import UserError
-from src.data import dicom
+from src.data import formats
+from src.data.formats.base import BadFile, Header, Reading
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"})
-DECODER_VERSION = 4  # part of a folder's key: raise it when decoded pixels change
+DECODER_VERSION = 5  # part of a folder's key: raise it when decoded pixels change
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's convert("L")
-_GREY_MODES = ("1", "L", "LA", "La")
+NEARLY_SQUARE = 0.01  # pixels whose sides differ by less are taken as square
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 Resize = Callable[[np.ndarray, tuple[int, int], Box], np.ndarray]  # part of an image, at (width, height)
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+__all__ = ["BadFile", "Header", "Reading"]
 
 
-class BadFile(UserError):
-    """A file that cannot be used: an error or, with ``data.on_error=skip``, left out."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself before its pixels are decoded."""
-
-    deep: bool  # more than 8 bits a channel
-    colour: bool  # stored with three channels (which may still be equal: a grey image saved as RGB)
-
-
-def require_readers(paths: list[Path]) -> None:
-    """Raise UserError where a file needs a package that is not installed."""
-    files = [path for path in paths if path.suffix.lower() == ".dcm"]
-    if files and find_spec("pydicom") is None:
-        raise UserError(f"{files[0]} and {len(files) - 1} more DICOM files need pydicom: pip install pydicom")
-
-
-def read_header(path: Path) -> Header:
+def read_header(path: Path, how: Reading | None = None) -> Header:
     """Read the header of an image file. Raises BadFile where it is not an image."""
-    with _bad_file(path):
-        if path.suffix.lower() == ".dcm":
-            return Header(*dicom.read_depth_and_colour(path))
-        with Image.open(path) as image:
-            deep = image.mode in _DEEP_MODES or _is_deep_colour(image)
-            return Header(deep, image.mode not in (*_GREY_MODES, *_DEEP_MODES))
+    return formats.read_header(path, how or Reading())
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Decode an image to (H, W) or (H, W, 3), uint8 or uint16. Raises BadFile where that fails.
-
-    The EXIF orientation is applied, alpha dropped, a palette resolved. DICOM is read as ``dicom`` says.
-    """
-    with _bad_file(path):
-        if path.suffix.lower() == ".dcm":
-            return dicom.read_dicom(path)
-        with path.open("rb") as file, Image.open(file) as image:  # of a path, Pillow maps turned TIFF by the wrong size
-            pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-            if pages > 1:
-                raise BadFile(f"{path} holds {pages} pages: save each page as a file of its own")
-            if _is_deep_colour(image):
-                return _read_deep_colour(path)
-            values = _as_array(ImageOps.exif_transpose(image))
-            return 65535 - values if values.dtype == np.uint16 and _is_white_zero(image) else values
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Decode a mask to (H, W) uint8, 0 or 1. Raises BadFile where that fails, or where it holds several labels.
-
-    Inside is what lies above half of the maximum: 0 and any other value are told apart, soft edges cut in the middle.
-    A mask in colour is black and one colour.
-    """
-    mask = read_image(path)
-    if not is_grey(mask):
-        return _inside_colour(mask, path)
-    mask = mask[..., 0] if mask.ndim == 3 else mask
-    values = np.unique(mask)
-    if len(values) == 1 and _varies_in_alpha(path):
-        raise BadFile(
-            f"mask {path} is of one colour and varies in its alpha channel only: save it as grey, black outside"
-        )
-    if len(values) > 2 and values[-1] < 16:  # half of the maximum would silently drop a label
-        raise BadFile(f"mask {path} is a label map with the values {values.tolist()}: save one mask per label")
-    return (mask > values[-1] // 2).astype(np.uint8)
+def read_image(path: Path, how: Reading | None = None) -> np.ndarray:
+    """Decode the only image of a file to (H, W) or (H, W, 3), uint8 or uint16. Raises BadFile where that fails."""
+    first, *others = formats.read_slices(path, how or Reading())
+    if others:
+        raise BadFile(f"{path} holds {1 + len(others)} images: give a file of one")
+    return first
 
 
 def is_grey(image: np.ndarray) -> bool:
@@ -118,6 +59,22 @@ def resize_image(image: np.ndarray, size: tuple[int, int], box: Box) -> np.ndarr
     return np.rint(np.asarray(real)).clip(0, 65535).astype(np.uint16)
 
 
+def square_pixels(spacing: Sequence[float]) -> tuple[float, float]:
+    """By how much rows and columns are to be stretched so that pixels of (down, right) mm become square ones."""
+    down, right = spacing[:2]
+    finer = min(down, right)
+    unlike = finer > 0 and max(down, right) / finer > 1 + NEARLY_SQUARE
+    return (down / finer, right / finer) if unlike else (1.0, 1.0)
+
+
+def stretch(image: np.ndarray, by: tuple[float, float], resize: Resize = resize_image) -> np.ndarray:
+    """(H, W[, C]) with rows and columns multiplied by factors of 1 and more."""
+    if by == (1.0, 1.0):
+        return image
+    height, width = image.shape[:2]
+    return resize(image, (round(width * by[1]), round(height * by[0])), (0, 0, width, height))
+
+
 def fit_frame(image: np.ndarray, frame: tuple[int, int], fit: str, resize: Resize = resize_image) -> np.ndarray:
     """Fit (H, W[, 3]) into a frame of (height, width[, 3]), aspect kept.
 
@@ -139,97 +96,3 @@ def fit_frame(image: np.ndarray, frame: tuple[int, int], fit: str, resize: Resiz
         image, (new_width, new_height), (0, 0, width, height)
     )
     return fitted
-
-
-def _inside_colour(mask: np.ndarray, path: Path) -> np.ndarray:
-    """Whatever is not black, (H, W, 3) → (H, W): brightness says nothing of colours that stand for labels."""
-    colours = mask.astype(np.int64) @ np.array([1 << 32, 1 << 16, 1])  # one number a colour, 0 for black
-    found = np.unique(colours)
-    if len(found) > 2 or (len(found) == 2 and found[0]):
-        raise BadFile(
-            f"mask {path} has {len(found)} colours, which may be labels: save one mask per label, black outside and "
-            "of one colour inside"
-        )
-    return (colours > 0).astype(np.uint8)
-
-
-def _varies_in_alpha(path: Path) -> bool:
-    if path.suffix.lower() == ".dcm":
-        return False
-    with _bad_file(path), Image.open(path) as image:
-        if not image.has_transparency_data:
-            return False
-        low, high = image.convert("RGBA").getchannel("A").getextrema()
-        return low != high
-
-
-@contextmanager
-def _bad_file(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except UserError:
-        raise
-    except Image.UnidentifiedImageError as error:
-        reason = "it is empty (0 bytes)" if path.stat().st_size == 0 else "it is not an image that its suffix names"
-        raise BadFile(f"cannot read {path}: {reason}") from error
-    except Exception as error:  # decoders raise what they like: OSError, SyntaxError, struct.error, RuntimeError …
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadFile(f"cannot read {path}: {reason}") from error
-
-
-def _as_array(image: Image.Image) -> np.ndarray:
-    if image.mode == "F":
-        raise ValueError("it holds floating-point values, save it with 8 or 16 bits")
-    if image.mode in _DEEP_MODES:
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its values do not fit into 16 bits without sign")
-        return values.astype(np.uint16)
-    return np.asarray(image.convert("L" if image.mode in _GREY_MODES else "RGB"))
-
-
-def _is_deep_colour(image: Image.Image) -> bool:
-    """16 bits a channel and more than one channel: Pillow would keep the upper 8 bits only."""
-    if image.mode in _DEEP_MODES or image.mode == "F":
-        return False
-    if isinstance(image, TiffImageFile):
-        return max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8
-    return isinstance(image, PngImageFile) and any(";16" in str(tile[3]) for tile in image.tile)
-
-
-def _is_white_zero(image: Image.Image) -> bool:
-    """A TIFF stored dark on bright: Pillow inverts it with 8 bits, not with 16."""
-    return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
-
-
-def _read_deep_colour(path: Path) -> np.ndarray:
-    if path.suffix.lower() in (".tif", ".tiff"):
-        image = _read_deep_tiff(path)
-    else:
-        from torchvision.io import ImageReadMode, decode_image
-
-        decoded = decode_image(str(path), ImageReadMode.UNCHANGED, apply_exif_orientation=True)
-        image = decoded.numpy().transpose(1, 2, 0)
-    return image[..., 0] if image.shape[2] < 3 else image[..., :3]  # without alpha
-
-
-def _read_deep_tiff(path: Path) -> np.ndarray:
-    """(H, W, C), turned as its orientation says."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
-            raise ValueError("it has 16-bit colours that are not RGB, save it as RGB")
-        image = page.asarray()
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:  # planes stored one after the other
-            image = image.transpose(1, 2, 0)
-        tag = page.tags.get(ExifTags.Base.Orientation)
-    orientation = 1 if tag is None else tag.value
-    if orientation >= 5:
-        image = image.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return image

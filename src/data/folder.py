@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.build import Builder, DecodeSettings
-from src.data.class_names import match_classes
-from src.data.decode import require_readers
 from src.data.description import Description, image_size
 from src.data.duplicates import crossing_copies, drop_duplicates, refuse_duplicates
-from src.data.grouping import check_fractions, match_groups, number_groups, read_column, split_rows
-from src.data.listing import Sample, list_samples
+from src.data.formats import require_packages
+from src.data.formats.base import Reading
+from src.data.formats.values import HU_OFFSET, TOP, WINDOWS
+from src.data.grouping import check_fractions, match_groups, number_groups, split_rows
+from src.data.labelling import Labelling
+from src.data.listing import LAYOUTS, Sample, list_samples
+from src.data.masks import LabelMap
 from src.data.store import Split, Store
+from src.data.summary import passed_over, summarise
+from src.data.tables import read_column
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +33,8 @@ logger = logging.getLogger(__name__)
 class FolderData(ImageData):
     """Images of a folder: flat, one sub-folder per class, or beside mask folders of equal file stems.
 
-    ``conf/data/folder.yaml`` describes every argument. Stored are uint8 images of one size, or uint16 where any
+    ``conf/data/folder.yaml`` describes every argument but ``questions``: False takes images and masks as they are,
+    also where they look wrong, as those of an export may. Stored are uint8 images of one size, or uint16 where any
     file has 16 bits; those are windowed so that they use the whole range. A group of images never crosses splits.
     Nothing is written below ``root``.
 
@@ -44,15 +51,29 @@ class FolderData(ImageData):
         name: str = "folder",
         images: str | None = None,
         mask_folders: Mapping[str, str] | None = None,
+        mask_labels: Mapping[str, int | str | Sequence[int | str]] | None = None,
+        unnamed_labels: str = "fail",
+        inverted_masks: Sequence[str] | None = None,
+        layout: str = "auto",
         classes: Sequence[str] | None = None,
+        similar_classes: str | None = None,
         labels_csv: str | None = None,
         label_column: str = "class",
-        file_column: str = "file",
+        csv_columns: Mapping[str, str] | None = None,
+        csv_encoding: str | None = None,
         class_patterns: Mapping[str, str] | None = None,
+        alpha: str | None = None,
+        channel: int | None = None,
+        values: str | None = None,
+        array: str | None = None,
+        volumes: bool | None = None,
+        slices: str = "all",
+        slice_axis: str = "axial",
+        slice_step: int = 1,
         channels: int | None = None,
         aspect: Sequence[int] = (1, 1),
         fit: str = "pad",
-        window: Sequence[float] | None = None,
+        window: Sequence[float] | str | None = None,
         splits: Mapping[str, float] | None = None,
         split_folders: Mapping[str, str] | None = None,
         split_by: str = "random",
@@ -66,6 +87,7 @@ class FolderData(ImageData):
         balance: bool = False,
         origin: str | None = None,
         workers: int | None = None,
+        questions: bool = True,
     ) -> None:
         super().__init__()
         if not root:
@@ -73,21 +95,40 @@ class FolderData(ImageData):
         _one_of("fit", fit, ("pad", "crop"))
         _one_of("split_by", split_by, ("random", "order"))
         _one_of("on_error", on_error, ("fail", "skip"))
-        _one_of("duplicates", duplicates, ("keep", "drop", "refuse"))
         _one_of("channels", channels, (None, 1, 3))
-        if window is not None and not (len(window) == 2 and 0 <= window[0] < window[1]):
-            raise UserError(f"data.window={list(window)} must be [low, high] with 0 <= low < high")
+        _one_of("duplicates", duplicates, ("keep", "drop", "refuse"))
+        _one_of("layout", layout, LAYOUTS)
+        _one_of("alpha", alpha, (None, "drop", "black", "white"))
+        _one_of("similar_classes", similar_classes, (None, "join", "keep"))
+        _one_of("unnamed_labels", unnamed_labels, ("fail", "ignore"))
+        _one_of("values", values, (None, "stored", "hounsfield", "rescaled", "displayed", "percentile", "zscore"))
+        _one_of("slices", slices, ("all", "masked"))
+        _one_of("slice_axis", slice_axis, ("axial", "coronal", "sagittal"))
+        if isinstance(window, str):
+            _one_of("window", window, tuple(WINDOWS))
+            values, window = values or "hounsfield", [edge + HU_OFFSET for edge in WINDOWS[window]]
+        if window is not None and not (len(window) == 2 and window[0] < window[1]):
+            raise UserError(f"data.window={list(window)} must be [low, high] with low < high")
+        edges = None if window is None else (float(window[0]), float(window[1]))
+        if slices == "masked" and not mask_folders:
+            raise UserError("data.slices=masked takes the slices with a structure: name their masks, data.mask_folders")
         named = {"group": group, "group_csv": group_csv, "group_starts": group_starts}
         if len(given := [f"data.{key}" for key, value in named.items() if value is not None]) > 1:
             raise UserError(f"{' and '.join(given)} both name the groups: set one of them to null")
         self.name, self.root, self.cache = name, Path(root).expanduser(), Path(cache).expanduser()
-        self.images, self.mask_folders = images, dict(mask_folders or {})
+        self.images, self.mask_folders = images, None if mask_folders is None else dict(mask_folders)
+        if mask_labels and len(mask_folders or {}) != 1:
+            raise UserError(
+                "data.mask_labels says what the values of one kind of mask files mean: name their folder as the only "
+                "one, data.mask_folders='{labels: <folder>}'"
+            )
+        self.layout, self.duplicates, self.balance, self.origin = layout, duplicates, balance, origin
+        self.csv_columns, self.csv_encoding = dict(csv_columns or {}), csv_encoding
         self.classes = None if classes is None else tuple(classes)
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise UserError(f"data.classes={list(self.classes)} names one twice: remove the repetition")
-        self.labels_csv, self.label_column, self.file_column = labels_csv, label_column, file_column
-        self.class_patterns = class_patterns and dict(class_patterns)
-        self.duplicates, self.balance, self.origin = duplicates, balance, origin
+        self.labels_csv, self.label_column = labels_csv, label_column
+        self.labelling = Labelling(self.root, self.classes, class_patterns, similar_classes, labels_csv)
         self.fractions = {"train": 0.7, "val": 0.1, "test": 0.2} if splits is None else dict(splits)
         self.split_folders = None if split_folders is None else dict(split_folders)
         self.split_by, self.seed, self.aspect = split_by, seed, (aspect[0], aspect[1])
@@ -98,13 +139,24 @@ class FolderData(ImageData):
             frame=image_size(resolution, aspect),
             channels=channels,
             fit=fit,
-            window=None if window is None else (float(window[0]), float(window[1])),
-            mask_folders=tuple(self.mask_folders.items()),
+            window=(0.0, float(TOP)) if values == "rescaled" else edges,
+            mask_folders=tuple((self.mask_folders or {}).items()),
             on_error=on_error,
+            reading=Reading(alpha, channel, slice_axis, values, edges if values == "rescaled" else None, array),
+            volumes=volumes,
+            slices=slices,
+            slice_step=slice_step,
+            mask_labels=LabelMap.of(mask_labels, unnamed_labels == "ignore") if mask_labels else None,
+            inverted_masks=None if inverted_masks is None else tuple(inverted_masks),
+            no_masks=self.mask_folders == {},
+            questions=questions,
         )
+        for mask in inverted_masks or ():
+            _one_of("inverted_masks", mask, self.settings.mask_names)
         if self.split_folders is None:
             check_fractions(self.fractions)
         self.crossing_copies = ""  # images with equal pixels in two splits, in words, once it is prepared
+        self._paths: dict[str, Path] = {}  # by the name of a file of one image or several
         self._store: Store | None = None
         self._splits: dict[str, Split] = {}
 
@@ -112,7 +164,7 @@ class FolderData(ImageData):
     def description(self) -> Description:
         store = self._prepared()
         channels, *size = store.images.shape[1:]
-        return Description(channels, max(size), tuple(store.meta["classes"]), tuple(self.mask_folders), self.aspect)
+        return Description(channels, max(size), tuple(store.meta["classes"]), self.settings.mask_names, self.aspect)
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -124,18 +176,22 @@ class FolderData(ImageData):
 
     def _prepared(self) -> Store:
         if self._store is None:
-            classes = None if self.labels_csv else self.classes  # sub-folders are classes only without a table
             if self.origin and not self.root.is_dir():
                 raise UserError(
                     f"{self.name} is not in {self.root}: get it from {self.origin}, and put it there or set data.root"
                 )
-            patterns = None if self.labels_csv else self.class_patterns
-            samples = list_samples(self.root, self.images, self.mask_folders, classes, self.split_folders, patterns)
-            samples, names, labels = self._labelled(samples)
-            require_readers([sample.image for sample in samples])
-            builder = Builder(samples, labels, names, self.settings, self.workers)
+            labelled = "table" if self.labels_csv else "patterns" if self.labelling.patterns else "folders"
+            classes = self.classes if labelled == "folders" else None
+            listing = list_samples(
+                self.root, self.images, self.mask_folders, classes, self.split_folders, self.layout, labelled
+            )
+            self.split_folders = dict(listing.split_folders) if listing.split_folders else None
+            samples, names, labels = self.labelling.label(listing.samples, self._classes_in_table)
+            require_packages([sample.image for sample in samples])
+            self._paths = {sample.file: sample.image for sample in samples}
+            builder = Builder(samples, labels, names, self.settings, self.workers, listing.unpaired, listing.missing)
             store = Store.open_or_build(self.cache / f"{self.name}-{builder.key()}", builder.build)
-            cases = self._groups(store.meta["files"])
+            cases = self._groups(store, samples)
             rows = self._rows(store, samples, cases or store.meta["files"])
             self._splits = {
                 name: Split(store, own, cases and [cases[row] for row in own]) for name, own in rows.items()
@@ -150,49 +206,25 @@ class FolderData(ImageData):
             if self.crossing_copies:
                 way_out = "remove all but one, or results are too good (data.duplicates=drop leaves them out)"
                 logger.warning("%s: %s: %s", self.name, self.crossing_copies, way_out)
-            for note in store.meta["notes"]:
-                logger.info("%s: %s", self.name, note)
-            for warning in store.meta.get("warnings", ()):  # older stores have none
+            for warning in store.meta["warnings"]:
                 logger.warning("%s: %s", self.name, warning)
             self.left_out |= store.meta["skipped"]
             if skipped := list(store.meta["skipped"].values()):
                 logger.warning(
                     "%s: %d of %d images left out, the first: %s", self.name, len(skipped), len(samples), skipped[0]
                 )
+            lines, warnings = passed_over(listing, self.root if self.root.is_dir() else self.root.parent)
+            for line in [*summarise(store, self._splits), *lines]:
+                logger.info("%s: %s", self.name, line)
+            for warning in warnings:
+                logger.warning("%s: %s", self.name, warning)
             self._store = store
         return self._store
 
-    def _labelled(self, samples: Sequence[Sample]) -> tuple[list[Sample], tuple[str, ...], list[int]]:
-        """The samples of the classes asked for, the names of the classes and the label of each sample."""
-        names: Sequence[str | None] = [sample.label for sample in samples]
-        if self.labels_csv is not None:
-            files = [sample.file for sample in samples]
-            names = self._in_table(files, [sample.label for sample in samples])
-        found = sorted({name for name in names if name is not None})
-        classes = tuple(found) if self.classes is None else self.classes
-        for name in classes:
-            if name not in found:
-                where = "data.labels_csv has" if self.labels_csv else "data.class_patterns find"
-                raise UserError(f"data.classes names {name!r}, but {where} only {', '.join(found)}")
-        index: dict[Any, int] = {name: label for label, name in enumerate(classes)} or {None: 0}
-        kept = [(sample, index[name]) for sample, name in zip(samples, names, strict=True) if name in index]
-        return [sample for sample, _ in kept], classes, [label for _, label in kept]
-
-    def _in_table(self, files: Sequence[str], folders: Sequence[str | None]) -> list[str]:
-        """The class of each file by ``labels_csv``; its sub-folder, where that is named as a class, must agree."""
-        assert self.labels_csv is not None
-        names = self._column(self.labels_csv, self.label_column, files, "data.labels_csv")
-        if self.class_patterns:
-            meant = match_classes(dict.fromkeys(names), self.class_patterns, str(self.root / self.labels_csv))
-            names = [meant[name] for name in names]
-        known = set(names)
-        for file, name, folder in zip(files, names, folders, strict=True):
-            if folder in known and folder != name:
-                raise UserError(
-                    f"{file} lies in the folder {folder} and is {name} in data.labels_csv={self.labels_csv}: correct "
-                    "one of them"
-                )
-        return names
+    def _classes_in_table(self, files: Sequence[str]) -> list[str]:
+        return self._column(
+            str(self.labels_csv), self.csv_columns.get("class", self.label_column), files, "data.labels_csv"
+        )
 
     def _without_duplicates(self, store: Store, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if self.duplicates == "refuse":
@@ -216,7 +248,7 @@ class FolderData(ImageData):
 
     def _rows(self, store: Store, samples: Sequence[Sample], groups: Sequence[str]) -> dict[str, np.ndarray]:
         """The store's rows in each split."""
-        files: list[str] = store.meta["files"]
+        files = _sources(store)
         if self.split_folders is None:
             kept = self._without_duplicates(store, {"train": np.arange(len(files))})["train"]
             groups, strata = [groups[row] for row in kept], store.labels[kept].tolist()
@@ -237,20 +269,50 @@ class FolderData(ImageData):
                 raise UserError(f"no image of the split {name!r} can be used: drop it from data.split_folders")
         return self._without_duplicates(store, rows)
 
-    def _groups(self, files: Sequence[str]) -> list[str] | None:
-        """The case of each file, None where no option names them."""
+    def _groups(self, store: Store, samples: Sequence[Sample]) -> list[str] | None:
+        """The case of each row: as an option, a folder or the files themselves say; None where nothing does."""
+        files = _sources(store)
         if self.group_csv is not None:
-            return self._column(self.group_csv, self.group_column, files, "data.group_csv")
+            column = self.csv_columns.get("group", self.group_column)
+            return self._column(self.group_csv, column, files, "data.group_csv")
         if self.group_starts is not None:
             return number_groups(files, self.group_starts)
-        return None if self.group is None else match_groups(files, self.group)
+        if self.group is not None:
+            return match_groups(files, self.group)
+        of_folders = {sample.file: sample.case for sample in samples}
+        if all(of_folders[file] for file in files):
+            return [str(of_folders[file]) for file in files]
+        return store.meta.get("cases")
 
     def _column(self, table: str, column: str, files: Sequence[str], option: str) -> list[str]:
-        values = read_column(self.root / table, column, files, option, self.file_column)
-        for file, value in zip(files, values, strict=True):
+        file_column = self.csv_columns.get("file", "file")
+        named = list(dict.fromkeys(files))  # a volume has a row, its slices do not
+        values = read_column(self.root / table, column, named, option, file_column, self.csv_encoding)
+        for file, value in zip(named, values, strict=True):
             if not value.strip():
                 raise UserError(f"{option}: {self.root / table} has no {column} for {file}: fill in its row")
-        return values
+        by_file = dict(zip(named, values, strict=True))
+        return [by_file[file] for file in files]
+
+    def content(self, file: str) -> bytes:
+        """What tells an image of ``Split.files`` from all others, however it is decoded: its file and its slice."""
+        self._prepared()
+        if file in self._paths:
+            return self._paths[file].read_bytes()
+        source, _, number = file.rpartition("#")
+        part = source.rpartition(":")[2] if ":" in source else ""
+        return f"{part}#{number}".encode() + _digest_of(self._paths[source])
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _sources(store: Store) -> list[str]:
+    """By row: the file, which a volume's slices share."""
+    return store.meta.get("sources") or store.meta["files"]
 
 
 def _lacking_classes(store: Store, rows: Mapping[str, np.ndarray]) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -21,48 +20,6 @@ def natural_key(text: str) -> list[tuple[int, int | str]]:
     """A sort key under which "img2" comes before "img10"."""
     parts = re.split(r"(\d+)", text)  # digits are at the odd places
     return [(0, int(part)) if place % 2 else (1, part) for place, part in enumerate(parts)]
-
-
-def read_column(table: Path, column: str, files: Sequence[str], option: str, file_column: str = "file") -> list[str]:
-    """The value of ``column`` for each of ``files`` from a CSV file with a column ``file_column``.
-
-    That column may name a file by its path below the root, by its name or by its stem. ``option`` is the
-    configuration key to name in errors. Raises UserError where the table, a column or a file's row is missing, where
-    two rows of one file differ, and where a row stands for two files.
-    """
-    values = _read_table(table, column, option, file_column)
-    found: dict[str, str] = {}  # by the name in the table, the file that it stands for
-    for file in files:
-        path = PurePosixPath(file)
-        name = next((name for name in (file, path.name, path.stem) if name in values), None)
-        if name is None:
-            raise UserError(f"{option}: {table} has no row for {file}: add it")
-        if found.setdefault(name, file) != file:
-            raise UserError(f"{option}: {name!r} of {table} is {found[name]} and {file}: name files by their paths")
-    return [values[name] for name in found]
-
-
-def _read_table(table: Path, column: str, option: str, file_column: str) -> dict[str, str]:
-    """``column`` by the column ``file_column``, "" where a row has no value."""
-    if not table.is_file():
-        raise UserError(f"{option}: no file {table}: give its path, absolute or below data.root")
-    values: dict[str, str] = {}
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            for needed in (file_column, column):
-                if needed not in (reader.fieldnames or ()):
-                    has = ", ".join(reader.fieldnames or ()) or "none"
-                    raise UserError(f"{option}: {table} has no column {needed!r}: its columns are {has}")
-            for row in reader:
-                file, value = row[file_column], row[column] or ""
-                if values.setdefault(file, value) != value:
-                    raise UserError(f"{option}: {table} has {values[file]!r} and {value!r} for {file}: remove one row")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{option}: {table} is not in UTF-8 ({error.reason}): save it as CSV UTF-8") from error
-    except csv.Error as error:
-        raise UserError(f"{option}: {table} is no CSV file: {error}") from error
-    return values
 
 
 def match_groups(files: Sequence[str], pattern: str) -> list[str]:

@@ -1,163 +1,382 @@
-"""Finds the images of a folder, their masks and their classes, without opening them."""
+"""Finds the images of a folder, their masks, classes and cases, without opening them."""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from src.core.errors import UserError
-from src.data.class_names import match_classes
-from src.data.decode import SUFFIXES
+from src.data import doubts
+from src.data.coco import Annotated, Annotations
+from src.data.formats import is_readable, readable_suffixes, tells_case
+from src.data.formats.arrays import parts_of
 from src.data.grouping import natural_key
+from src.data.pattern import Key, Pattern, find_masks, split_path
+from src.data.proposal import pairing, propose
+from src.data.tree import Tree
+from src.data.words import may_be_cases, means_case, means_images
 
-logger = logging.getLogger(__name__)
+MaskFile = Path | Annotated
+LAYOUTS = ("auto", "flat", "class", "case", "class/case", "case/class", "split")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a data set and what belongs to it."""
+    """One file of images and what belongs to it."""
 
     file: str  # path of the image below the root, with forward slashes
     image: Path
-    masks: tuple[Path | None, ...]  # one per mask folder, None where it is missing
+    masks: tuple[tuple[MaskFile, ...], ...]  # the files of each of mask_folders, none where they are missing
     label: str | None  # name of its class, None in a flat folder
     split: str | None  # where the data come split
+    case: str | None = None  # where a folder says
+    array: str | None = None  # of an .npz, the one with the images
+    labels: tuple[str, ...] | None = None  # of each image in the file, where it says
+
+
+@dataclass
+class Listing:
+    """All images of a folder in natural order of their paths, and what was found beside them."""
+
+    samples: list[Sample]
+    unpaired: dict[str, list[str]] = field(default_factory=dict)  # by mask folder: masks of no image
+    missing: dict[str, list[str]] = field(default_factory=dict)  # by mask folder: images that only its JSON has
+    passed_over: list[str] = field(default_factory=list)  # files that are no images, or deeper than the classes
+    layout: str = "flat"
+    split_folders: Mapping[str, str] | None = None  # as given, or found by their names
 
 
 def list_samples(
     root: Path,
     images: str | None,
-    mask_folders: Mapping[str, str],
+    mask_folders: Mapping[str, str] | None,
     classes: Sequence[str] | None,
     split_folders: Mapping[str, str] | None,
-    class_patterns: Mapping[str, str] | None = None,
-) -> list[Sample]:
-    """All images of ``root`` in natural order of their paths; other files are counted in the log, hidden ones ignored.
+    layout: str = "auto",
+    labelled: str = "folders",
+) -> Listing:
+    """All images of ``root``; hidden files are ignored.
 
-    ``class_patterns``: by class, a regular expression of the names of its sub-folders; ``classes`` then choose nothing.
-
-    ``images`` and ``mask_folders`` are sub-folders of the root, or of each of ``split_folders``. A mask has the path
-    of its image within its folder, but for the last suffix. Raises UserError where a folder is missing or empty,
-    holds images only in folders below it, or two files that differ in their suffix only.
+    ``images`` and ``mask_folders`` are sub-folders or patterns (``pattern.Pattern``) below the root, or below each of
+    ``split_folders``. ``mask_folders`` {}: the user says that no file is a mask. ``labelled``: what
+    names the classes, folders, patterns of their names, or a table; the last two leave ``classes`` for later. Raises
+    UserError where a folder is
+    missing or empty, or can be read in two ways.
     """
-    if not root.is_dir():
-        raise UserError(f"data.root: there is no folder {root}: check the path")
-    samples: list[Sample] = []
-    passed_over: list[Path] = []
-    parts: list[tuple[str | None, str]] = [*split_folders.items()] if split_folders else [(None, ".")]
+    if root.is_file() and is_readable(root):
+        tree = Tree(root.parent, [root.name], [], [])
+    elif root.is_dir():
+        tree = Tree.walk(root)
+    else:
+        kind = "of no format that is read is" if root.exists() else "there is no folder"
+        raise UserError(f"data.root: {kind} {root}: check the path")
+    root = tree.root
+    if layout == "split" and split_folders is None:
+        split_folders = doubts.split_folders(tree.names(), root)
+    if split_folders is None and (listing := _split_arrays(tree)):
+        return listing
+    listing = Listing([], split_folders=split_folders)
+    parts = [*split_folders.items()] if split_folders else [(None, ".")]
     for split, folder in parts:
-        part = root / folder
-        image_folder = _sub_folder(part, images or ".", "data.images" if images else f"data.split_folders.{split}")
-        image_folder = _within_its_like(image_folder) if images else image_folder
-        masks = {name: _sub_folder(part, sub, f"data.mask_folders.{name}") for name, sub in mask_folders.items()}
-        by_class = _images_by_class(image_folder, set(masks.values()), None if class_patterns else classes)
-        labels = _labels(by_class, class_patterns, image_folder)
-        for sub_folder, paths in by_class.items():
-            label = labels[sub_folder]
-            found = [_by_stem(_image_files(mask / (sub_folder or "")), "masks") for mask in masks.values()]
-            for stem, path in _by_stem(paths, "images").items():
-                own = tuple(stems.get(stem) for stems in found)
-                samples.append(Sample(path.relative_to(root).as_posix(), path, own, label, split))
-        taken = {path for paths in by_class.values() for path in paths}
-        unused = {image_folder / name for name in _folder_names(image_folder) if classes and name not in classes}
-        passed_over += [path for path in _files_below(image_folder, unused.union(masks.values())) if path not in taken]
-    _log_passed_over(root, passed_over)
-    return sorted(samples, key=lambda sample: (natural_key(sample.file), sample.file))
+        if not (root / folder).is_dir():
+            raise UserError(f"data.split_folders.{split}: there is no folder {root / folder}: check the name")
+        _Part(tree.below(folder), tree, split, folder, images, mask_folders, classes, layout, labelled, listing).read()
+    listing.samples.sort(key=lambda sample: (natural_key(sample.file), sample.file))
+    return listing
 
 
-def _images_by_class(folder: Path, masks: set[Path], classes: Sequence[str] | None) -> dict[str | None, list[Path]]:
-    flat = _image_files(folder)
-    subs = [folder / name for name in _folder_names(folder) if folder / name not in masks]
-    by_class: dict[str | None, list[Path]] = {sub.name: files for sub in subs if (files := _image_files(sub))}
-    if flat and by_class:
-        raise UserError(
-            f"{folder} holds images and sub-folders of images ({', '.join(sorted(map(str, by_class)))}): "
-            "name the folder of the images in data.images, or move the images into one sub-folder per class"
-        )
-    if not flat and not by_class:
-        raise UserError(
-            f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}), nor do its sub-folders: check data.root, "
-            "data.images and data.split_folders"
-        )
-    if flat:
-        if classes:
-            raise UserError(f"data.classes is set, but {folder} has no sub-folders of images: set it to null")
-        return {None: flat}
-    for name in classes or ():
-        if name not in by_class:
+def _split_arrays(tree: Tree) -> Listing | None:
+    """The splits of the only .npz that has some; None where there is none."""
+    found = {file: parts for file in tree.files if file.endswith(".npz") and (parts := parts_of(tree.root / file))}
+    if not found:
+        return None
+    if len(found) > 1:
+        raise UserError(f"{tree.root} holds several data sets, {', '.join(found)}: data.root={tree.root}/<one of them>")
+    (file, parts), *_ = found.items()
+    samples = [
+        Sample(f"{file}:{part.split}", tree.root / file, (), None, part.split, None, part.array, part.labels)
+        for part in parts
+    ]
+    others = [other for other in tree.files if other != file]
+    return Listing(samples, passed_over=others, split_folders={part.split: file for part in parts})
+
+
+@dataclass
+class _Part:
+    """The root, or the folder of a split."""
+
+    tree: Tree
+    whole: Tree  # of all splits
+    split: str | None
+    folder: str
+    images: str | None
+    mask_folders: Mapping[str, str] | None
+    classes: Sequence[str] | None
+    layout: str
+    labelled: str
+    listing: Listing
+
+    def read(self) -> None:
+        self.readable = [file for file in self.tree.files if is_readable(self.tree.root / file)]
+        given = self.mask_folders or {}
+        masks = {name: self._mask_pattern(name, text) for name, text in given.items() if not is_json(text)}
+        pattern, below = self._image_pattern()
+        of_masks = {file for mask in masks.values() for file in self.readable if _holds(mask, file)}
+        images = (file for file in self.readable if file not in of_masks)
+        keys = {
+            file: key for file in images if (key := pattern.match(file) or (below and pattern.match(file, deep=True)))
+        }
+        if below:
+            keys = self._levels(keys, pattern)
+        if not keys:
+            raise UserError(self._nothing(pattern))
+        doubts.refuse_masks_beside([*keys], self.mask_folders)
+        doubts.refuse_twins([*keys], "images")
+        levels = self._meaning(keys, below)
+        labels = {file: _level("class", levels, key[0]) for file, key in keys.items()}
+        cases = {file: _level("case", levels, key[0]) for file, key in keys.items()}
+        if "class" in levels:
+            labels, keys = self._of_classes(labels, keys, pattern, below)
+        found = {
+            name: self._paired(name, masks[name], keys, below)
+            if name in masks
+            else self._annotated(name, text, [*keys])
+            for name, text in given.items()
+        }
+        for file in keys:
+            path = self.tree.root / file
+            own = tuple(tuple(found[name].get(file, ())) for name in given)
+            name = (Path(self.folder) / file).as_posix()
+            self.listing.samples.append(Sample(name, path, own, labels[file], self.split, cases[file]))
+        used = {*keys, *of_masks}
+        left_out = [f"{pattern.folder}/{name}/".lstrip("/") for name in self._left_out(pattern)]
+        self.listing.passed_over += [
+            (Path(self.folder) / file).as_posix()
+            for file in self.tree.files
+            if file not in used
+            and file not in given.values()
+            and _within(file, pattern.folder)
+            and not file.startswith(tuple(left_out))
+        ]
+        self.listing.layout = "/".join(levels) or "flat"
+
+    def _image_pattern(self) -> tuple[Pattern, bool]:
+        """The images' pattern, and whether they may lie in sub-folders that it does not speak of."""
+        if self.images is None:
+            return Pattern("", "*"), True
+        pattern = Pattern.read(self.images, self.readable)
+        if pattern.beside:
+            pattern = Pattern("", pattern.file)
+        if "*" not in pattern.folder and not (self.tree.root / pattern.folder).is_dir():
             raise UserError(
-                f"data.classes names {name!r}, but {folder} has only {', '.join(sorted(map(str, by_class)))}"
+                f"data.images: there is no folder {self.tree.root / pattern.folder}: there are "
+                f"{', '.join(self.tree.names()) or 'no folders'}"
             )
-    for sub in subs:
-        deep = [path for path in _files_below(sub, masks) if _is_image(path)] if sub.name not in by_class else []
-        if deep and not classes:
-            raise UserError(f"{sub} holds images only in folders below it, such as {deep[0]}: move them into {sub}")
-    return {name: files for name, files in by_class.items() if classes is None or name in classes}
+        if "*" not in pattern.folder:
+            pattern = replace(pattern, folder=_within_its_like(self.tree, pattern.folder))
+        return pattern, "*" not in pattern.folder
+
+    def _mask_pattern(self, name: str, text: str) -> Pattern:
+        pattern = Pattern.read(text, self.readable)
+        if not pattern.beside and "*" not in pattern.folder and not (self.tree.root / pattern.folder).is_dir():
+            raise UserError(
+                f"data.mask_folders.{name}: there is no folder {self.tree.root / pattern.folder}: there are "
+                f"{', '.join(self.tree.names()) or 'no folders'}"
+            )
+        if not any(_holds(pattern, file) for file in self.readable):
+            raise UserError(
+                f"data.mask_folders.{name}={text} fits no file below {self.tree.root}; there are, for example, "
+                f"{', '.join(self.readable[:3]) or 'none that can be read'}"
+            )
+        return pattern
+
+    def _levels(self, keys: Mapping[str, tuple[Key, Key]], pattern: Pattern) -> dict[str, tuple[Key, Key]]:
+        """What lies as deep as the layout says: right in the folder, or in its sub-folders and, if said, below."""
+        depths = {file: len(_between(file, pattern)) for file in keys}
+        flat = [file for file, depth in depths.items() if depth == 0]
+        one = [file for file, depth in depths.items() if depth == 1]
+        folder = self.tree.root / pattern.folder
+        if self.layout in ("auto", "split"):
+            if not flat and not one and all(map(tells_case, (self.tree.root / file for file in depths))):
+                return {file: ((), key[1]) for file, key in keys.items()}  # whose case is in the file, not in folders
+            if flat and one:
+                subs = sorted({_between(file, pattern)[0] for file in one})
+                raise UserError(
+                    f"{folder} holds images and sub-folders of images ({', '.join(subs)}): "
+                    "name the folder of the images in data.images, or move the images into one sub-folder per class"
+                    + _said(propose(self.readable).overrides(self.tree.root))
+                )
+            kept = flat or one
+        elif self.layout == "flat":
+            kept = flat
+        else:
+            wanted = self.layout.count("/") + 1
+            kept = [file for file, depth in depths.items() if depth >= wanted]
+        return {file: ((*_between(file, pattern),) if kept is not flat else (), keys[file][1]) for file in kept}
+
+    def _meaning(self, keys: Mapping[str, tuple[Key, Key]], below: bool) -> tuple[str, ...]:
+        """What each of the folder's texts stands for."""
+        first = next(iter(keys.values()))[0]
+        if not first:
+            return ()
+        if self.layout not in ("auto", "split"):
+            return () if self.layout == "flat" else tuple(self.layout.split("/"))
+        names = sorted({key[0][0] for key in keys.values()})
+        if self.classes is not None or self.labelled == "patterns":
+            return ("class",)
+        if self.split is None:
+            doubts.refuse_splits(names, self.tree.root)
+        if self.mask_folders != {}:
+            doubts.refuse_mask_folders(names, self.tree.root, self.readable)
+        if len(names) == 1 and means_images(names[0]):
+            return ()
+        if all(map(means_case, names)) or (not below and _each_its_own(keys)):
+            return ("case",)
+        if may_be_cases(names) and self.labelled != "table":
+            doubts.refuse_class_or_case(names, self.tree.root)
+        return ("class",)
+
+    def _of_classes(
+        self, labels: Mapping[str, str | None], keys: dict[str, tuple[Key, Key]], pattern: Pattern, below: bool
+    ) -> tuple[dict[str, str | None], dict[str, tuple[Key, Key]]]:
+        """The images of the classes that are wanted. Raises UserError where a class has none."""
+        found = sorted({str(label) for label in labels.values()})
+        for name in self.classes or ():
+            if name not in found:
+                folder = self.tree.root / pattern.folder
+                raise UserError(f"data.classes names {name!r}, but {folder} has only {', '.join(found)}")
+        if below and self.classes is None and self.labelled != "table":
+            doubts.refuse_unread_classes(self.tree.below(pattern.folder), found, self._mask_homes(pattern))
+        kept = {file: key for file, key in keys.items() if self.classes is None or labels[file] in self.classes}
+        return {file: labels[file] for file in kept}, kept
+
+    def _mask_homes(self, pattern: Pattern) -> set[str]:
+        """The sub-folders of the images' folder that are named as mask folders."""
+        named = [text.strip("/") for text in (self.mask_folders or {}).values()]
+        prefix = f"{pattern.folder}/" if pattern.folder else ""
+        return {text[len(prefix) :].split("/")[0] for text in named if text.startswith(prefix)}
+
+    def _left_out(self, pattern: Pattern) -> list[str]:
+        """Sub-folders that the user did not choose as classes."""
+        below = self.tree.below(pattern.folder).names() if "*" not in pattern.folder else []
+        masks = self._mask_homes(pattern)
+        return [name for name in below if name in masks or (self.classes is not None and name not in self.classes)]
+
+    def _paired(
+        self, name: str, mask: Pattern, keys: Mapping[str, tuple[Key, Key]], below: bool
+    ) -> Mapping[str, Sequence[MaskFile]]:
+        candidates = [file for file in self.readable if file not in keys and _holds(mask, file)]
+        below = below and any(folder for folder, _ in keys.values())
+        as_texts = {file: (("/".join(folder),) if below else folder, stem) for file, (folder, stem) in keys.items()}
+        found = find_masks(mask, as_texts, below, candidates)
+        if not found:
+            raise UserError(self._no_pairs(name, mask, [*keys], candidates))
+        if "**" not in mask.file and "**" not in mask.folder:
+            for files in found.values():
+                doubts.refuse_twins(files, "masks")
+        used = Counter(file for files in found.values() for file in files)
+        if (shared := next((file for file, count in used.items() if count > 1), None)) is not None:
+            owners = [image for image, files in found.items() if shared in files]
+            raise UserError(
+                f"data.mask_folders.{name}: the mask {shared} would be that of {owners[0]} and {owners[1]}: "
+                "give each image a mask of its own"
+            )
+        own = self.listing.unpaired.setdefault(name, [])
+        own += [(Path(self.folder) / file).as_posix() for file in candidates if file not in used]
+        return {image: [self.tree.root / file for file in files] for image, files in found.items()}
+
+    def _annotated(self, name: str, text: str, images: Sequence[str]) -> Mapping[str, Sequence[MaskFile]]:
+        places = [self.tree.root / text, self.whole.root / text]  # of a split, or of all
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            jsons = [file for file in self.whole.files if is_json(file)]
+            raise UserError(
+                f"data.mask_folders.{name}: there is no file {places[0]}: there are "
+                f"{', '.join(jsons[:5]) or 'no .json'}"
+            )
+        annotations = Annotations.read(path)
+        found = annotations.images_of(images)
+        if not found:
+            first = next(iter(annotations.images.values()), {"file_name": "none"})["file_name"]
+            raise UserError(
+                f"data.mask_folders.{name}: {path} names none of the images ({first}, not {images[0]}): check "
+                "data.images"
+            )
+        self.listing.missing.setdefault(name, annotations.missing(self.whole.files))
+        return {image: [annotated] for image, annotated in found.items()}
+
+    def _no_pairs(self, name: str, mask: Pattern, images: Sequence[str], masks: Sequence[str]) -> str:
+        wrong = f"data.mask_folders.{name}: no image has a mask: {images[0]} and {masks[0]} do not have equal stems"
+        how = pairing([split_path(file)[1] for file in images], [split_path(file)[1] for file in masks])
+        if how is None or how == ("*", "*"):
+            return (
+                f"{wrong}; a pattern pairs them, such as '{{{name}: {mask.folder or 'masks'}/*_mask}}' (docs/data.md)"
+            )
+        home = f"{mask.folder}/" if mask.folder else ""
+        said = [] if how[0] == "*" else [f"data.images='{self.images or '.'}/{how[0]}'"]
+        said.append(f"data.mask_folders='{{{name}: {home}{how[1]}}}'")
+        return f"{wrong}; set {' '.join(said)}"
+
+    def _nothing(self, pattern: Pattern) -> str:
+        where = self.tree.below(pattern.folder) if "*" not in pattern.folder else self.tree
+        says = where.says(lambda file: is_readable(where.root / file))
+        if self.images and "*" in self.images:
+            return f"data.images={self.images} fits no image below {self.tree.root}; it holds {says}"
+        overrides = propose(self.readable).overrides(self.tree.root) if self.images is None else []
+        if self.layout not in ("auto", "split"):
+            return f"{where.root} holds no images as data.layout={self.layout} says; it holds {says}"
+        if overrides and self.split is None:
+            return f"{where.root} holds no images, nor do its sub-folders; it holds {says}: set {' '.join(overrides)}"
+        if any(_between(file, pattern) for file in self.readable) and self.split is None:
+            return (
+                f"{where.root} holds no images, nor do its sub-folders; it holds {says}: set data.layout=case if a "
+                "folder of it is a patient, data.layout=class if it is a class, or data.images='*/<folder>'"
+            )
+        return (
+            f"{where.root} holds no images ({', '.join(readable_suffixes())}), nor do its sub-folders; it holds {says}"
+            ": check data.root, data.images and data.split_folders"
+        )
 
 
-def _labels(
-    names: Collection[str | None], patterns: Mapping[str, str] | None, folder: Path
-) -> Mapping[str | None, str | None]:
-    """The class of each sub-folder by its name, None for images that lie in none."""
-    subs = [name for name in names if name is not None]
-    if patterns and not subs:
-        raise UserError(f"data.class_patterns is set, but {folder} has no sub-folders of images: set it to null")
-    found = match_classes(subs, patterns, str(folder)) if patterns else {name: name for name in subs}
-    return {name: name and found[name] for name in names}
+def is_json(text: str) -> bool:
+    """Whether one of mask_folders is a file of annotations."""
+    return text.lower().endswith(".json")
 
 
-def _log_passed_over(root: Path, files: Sequence[Path]) -> None:
-    deep = [path for path in files if _is_image(path)]
-    other = {path.suffix.lower() or "no suffix" for path in files if not _is_image(path)}
-    texts = [f"{len(deep)} images in deeper folders, such as {deep[0].relative_to(root)}"] if deep else []
-    if other:
-        texts.append(f"{len(files) - len(deep)} files of other suffixes ({', '.join(sorted(other))})")
-    if texts:
-        logger.log(logging.WARNING if deep else logging.INFO, "%s: passed over %s", root, " and ".join(texts))
-
-
-def _folder_names(folder: Path) -> list[str]:
-    return [sub.name for sub in folder.iterdir() if sub.is_dir() and sub.name[0] != "."]
-
-
-def _files_below(folder: Path, without: set[Path]) -> Iterator[Path]:
-    """Files of ``folder`` and of all folders below it, but for the hidden and those of the folders ``without``."""
-    for parent, subs, files in os.walk(folder):
-        subs[:] = [sub for sub in subs if sub[0] != "." and Path(parent, sub) not in without]
-        yield from (Path(parent, file) for file in files if file[0] != ".")
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
-
-
-def _image_files(folder: Path) -> list[Path]:
-    files = folder.iterdir() if folder.is_dir() else ()
-    return [path for path in files if _is_image(path) and path.name[0] != "." and path.is_file()]
-
-
-def _by_stem(files: Sequence[Path], kind: str) -> dict[str, Path]:
-    """The files of one folder by stem. Two of one stem are most likely one picture, saved twice."""
-    stems: dict[str, Path] = {}
-    for path in sorted(files):
-        if path.stem in stems:
-            raise UserError(f"two {kind} of one name, {stems[path.stem]} and {path.name}: remove or rename one")
-        stems[path.stem] = path
-    return stems
-
-
-def _within_its_like(folder: Path) -> Path:
+def _within_its_like(tree: Tree, folder: str) -> str:
     """The folder of the same name that is all that a folder holds, as archives are unpacked into one more."""
-    while [path.name for path in folder.iterdir() if path.name[0] != "."] == [folder.name]:
-        folder = folder / folder.name
+    below, name = tree.below(folder), folder.rsplit("/", 1)[-1]
+    while name and below.names() == [name] and all("/" in file for file in below.files):
+        folder, below = f"{folder}/{name}", below.below(name)
     return folder
 
 
-def _sub_folder(parent: Path, name: str, option: str) -> Path:
-    folder = parent / name
-    if not folder.is_dir():
-        raise UserError(f"{option}: there is no folder {folder}: check the name")
-    return folder
+def _holds(mask: Pattern, file: str) -> bool:
+    return mask.matches(file) or (not mask.beside and mask.match(file, deep=True) is not None)
+
+
+def _between(file: str, pattern: Pattern) -> list[str]:
+    """The folders between that of the pattern and the file."""
+    folder = split_path(file)[0]
+    rest = folder[len(pattern.folder) :].strip("/") if pattern.folder else folder
+    return rest.split("/") if rest else []
+
+
+def _within(file: str, folder: str) -> bool:
+    fixed = folder.partition("*")[0].rpartition("/")[0] if "*" in folder else folder
+    return not fixed or file.startswith(f"{fixed}/")
+
+
+def _level(name: str, levels: Sequence[str], folder: Sequence[str]) -> str | None:
+    return folder[levels.index(name)] if name in levels else None
+
+
+def _each_its_own(keys: Mapping[str, tuple[Key, Key]]) -> bool:
+    """A folder per image, named as it is."""
+    return all(folder[0] == "".join(stem) for folder, stem in keys.values()) and len(keys) > 1
+
+
+def _said(overrides: Sequence[str]) -> str:
+    return f"; such as {' '.join(overrides)}" if overrides else ""

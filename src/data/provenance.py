@@ -93,9 +93,8 @@ class TrainingRecord:
 def fingerprints(data: ImageData, split: Split) -> list[str]:
     """By position: of the image's file, which stays when images are decoded otherwise, else of its stored pixels."""
     if isinstance(data, FolderData):
-        root = data.root
         with ThreadPoolExecutor(data.workers) as pool:
-            return list(pool.map(lambda file: _digest((root / file).read_bytes()), split.files()))
+            return list(pool.map(lambda file: _digest(data.content(file)), split.files()))
     return [_digest(split.store.images[row].tobytes()) for row in split.rows]
 
 

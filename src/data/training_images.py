@@ -14,12 +14,12 @@ import numpy as np
 
 from src.core.errors import UserError
 from src.data.base import ImageData
-from src.data.decode import SUFFIXES
 from src.data.description import Description
 from src.data.folder import FolderData
-from src.data.grouping import read_column
+from src.data.formats import is_readable, readable_suffixes
 from src.data.provenance import TrainingRecord
 from src.data.store import UNKNOWN, Split, Store
+from src.data.tables import read_column
 
 log = logging.getLogger(__name__)
 
@@ -103,22 +103,25 @@ def read_synthetic(folder: str, description: Description, cache: str) -> Split:
         raise UserError(f"training.synthetic={folder} has no folder images: give one that src.generate wrote")
     if _card(root).get("complete") is False:
         raise UserError(f"{folder} is not complete: repeat the src.generate command that writes it, it goes on")
-    if not any(path.suffix.lower() in SUFFIXES for path in (root / "images").rglob("*")):
+    found = next((path for path in sorted((root / "images").rglob("*")) if path.is_file() and is_readable(path)), None)
+    if found is None:
         raise UserError(
-            f"training.synthetic={folder} has no images that a training reads ({', '.join(sorted(SUFFIXES))}): export "
-            "them again with format=png, jpeg, tiff, dicom or imagefolder"
+            f"training.synthetic={folder} has no images that a training reads ({', '.join(readable_suffixes())}): "
+            "export them again with format=png, jpeg, tiff, dicom or imagefolder"
         )
     data = FolderData(
         root=folder,
         cache=cache,
         name="synthetic",
         images="images",
+        layout="flat" if found.parent == root / "images" else "class",
         mask_folders={name: f"masks/{name}" for name in description.masks},
         resolution=description.resolution,
         channels=description.channels,
         aspect=description.aspect,
         window=_window(root),
         splits={"train": 1.0},
+        questions=False,
     )
     split = data.split("train")
     if len(description.classes) < 2:

@@ -12,9 +12,9 @@ from torch import Tensor
 from src.command_line.override_parsing import key_of
 from src.command_line.resolvers import run_name
 from src.core.errors import UserError
-from src.data.decode import SUFFIXES
 from src.data.description import Description
 from src.data.folder import FolderData
+from src.data.formats import is_readable, readable_suffixes
 from src.scoring.evaluator import Evaluator
 from src.scoring.image_features import shuffled, split_batches
 from src.training.restore import TrainedRun, load_generator
@@ -63,15 +63,18 @@ class ImageSource:
         if self.run is not None:
             self._check_fit(description)
             return evaluator.generated(self.module, count)
+        within = self.path / "images" if (self.path / "images").is_dir() else self.path  # what src.generate writes
         split = FolderData(
-            root=str(self.path),
-            images="images" if (self.path / "images").is_dir() else None,  # what src.generate writes
+            root=str(within),
+            mask_folders={},  # all are images
+            layout="flat" if any(map(_is_image, within.iterdir())) else "class",
             cache=str(evaluator.cache),
             name="scored",
             resolution=description.resolution,
             channels=description.channels,
             aspect=description.aspect,
             splits={"train": 1.0},
+            questions=False,
         ).split("train")
         if len(split) < count:
             raise UserError(f"run={self.path} has {len(split)} images, fewer than n={count}: set n={len(split)}")
@@ -103,10 +106,14 @@ def open_source(path: Path) -> ImageSource:
         if _has_images(path):
             return ImageSource(path, None)
         raise UserError(
-            f"run={path} is neither a run (no config.yaml) nor a folder of images ({', '.join(sorted(SUFFIXES))})"
+            f"run={path} is neither a run (no config.yaml) nor a folder of images ({', '.join(readable_suffixes())})"
         )
     return ImageSource(path, load_generator(path))
 
 
 def _has_images(folder: Path) -> bool:
-    return any(file.suffix.lower() in SUFFIXES for pattern in ("*", "*/*") for file in folder.glob(pattern))
+    return any(_is_image(file) for pattern in ("*", "*/*") for file in folder.glob(pattern))
+
+
+def _is_image(file: Path) -> bool:
+    return file.is_file() and is_readable(file)

@@ -67,7 +67,7 @@ def graded(root: Path, table: str) -> Path:
 
 TABLE = "id_code,diagnosis\n" + "".join(f"{number},{number % 2}\n" for number in range(6))
 OPTIONS = {
-    "images": "images", "labels_csv": "train.csv", "label_column": "diagnosis", "file_column": "id_code",
+    "images": "images", "labels_csv": "train.csv", "csv_columns": {"file": "id_code", "class": "diagnosis"},
     "class_patterns": {"none": "0$", "mild": "1$"}, "classes": ["none", "mild"],
 }  # fmt: skip
 

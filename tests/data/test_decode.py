@@ -11,8 +11,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from src.core.errors import UserError
 from src.data import decode
-from src.data.decode import BadFile, fit_frame, is_grey, read_header, read_image, read_mask, to_channels
+from src.data.decode import BadFile, fit_frame, is_grey, read_header, read_image, to_channels
+from src.data.formats import read_slices
+from src.data.formats.base import Reading
 from src.data.mask_reduction import resize_mask
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")  # torchvision.io
@@ -73,12 +76,52 @@ def test_16_bit_colour_tiff_that_is_not_rgb_is_bad(tmp_path: Path) -> None:
         read_image(tmp_path / "cmyk.tif")
 
 
-def test_alpha_is_dropped(tmp_path: Path) -> None:
+def test_alpha_that_is_the_same_everywhere_is_dropped(tmp_path: Path) -> None:
     rgba = np.dstack([RAMP, RAMP + 1, RAMP + 2, np.full_like(RAMP, 9)])
     np.testing.assert_array_equal(read_image(save(tmp_path / "rgba.png", rgba)), rgba[..., :3])
     deep = np.dstack([DEEP, DEEP + 1, DEEP + 2, np.full_like(DEEP, 9)])
     np.testing.assert_array_equal(read_image(save_deep_png(tmp_path / "deep.png", deep)), deep[..., :3])
     np.testing.assert_array_equal(read_image(save(tmp_path / "la.png", RAMP, "LA")), RAMP)
+
+
+def test_alpha_that_varies_is_a_question_and_its_answers_are_followed(tmp_path: Path) -> None:
+    shape = np.where(RAMP > 100, 255, 0).astype(np.uint8)
+    white = save(tmp_path / "white.png", np.dstack([np.full((6, 8, 3), 255, np.uint8), shape]))
+    with pytest.raises(UserError, match=r"white\.png has transparent parts \(alpha from 0 to 255\): data\.alpha=black"):
+        read_image(white)
+    np.testing.assert_array_equal(read_image(white, Reading(alpha="black"))[..., 0], shape)
+    assert (read_image(white, Reading(alpha="drop")) == 255).all() and (
+        read_image(white, Reading(alpha="white")) == 255
+    ).all()
+    deep = save_deep_png(tmp_path / "deep.png", np.dstack([DEEP, DEEP, DEEP, shape.astype(np.uint16) * 257]))
+    with pytest.raises(UserError, match="transparent parts"):
+        read_image(deep)
+    np.testing.assert_array_equal(read_image(deep, Reading(alpha="black"))[..., 1], np.where(shape, DEEP, 0))
+
+
+def test_channels_that_are_no_colours_are_a_question_and_one_can_be_chosen(tmp_path: Path) -> None:
+    for name, bits in (("8", RAMP), ("16", DEEP)):
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, np.dstack([bits, bits + 1]), photometric="minisblack", planarconfig="contig")
+        with pytest.raises(UserError, match=r"tif has 2 channels that are no colours: data\.channel=0 takes the first"):
+            read_image(path)
+        np.testing.assert_array_equal(read_image(path, Reading(channel=1)), bits + 1)
+        with pytest.raises(UserError, match=r"data\.channel=2: .* has the channels 0 to 1"):
+            read_image(path, Reading(channel=2))
+    planes = np.stack([DEEP + n for n in range(5)])
+    tifffile.imwrite(tmp_path / "planes.tif", planes, photometric="minisblack", planarconfig="separate")
+    np.testing.assert_array_equal(read_image(tmp_path / "planes.tif", Reading(channel=3)), DEEP + 3)
+    green = save(tmp_path / "rgb.png", np.dstack([RAMP, RAMP + 7, RAMP]))
+    np.testing.assert_array_equal(read_image(green, Reading(channel=1)), RAMP + 7)
+    assert read_header(green, Reading(channel=1)) == decode.Header(deep=False, colour=False)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".gif", ".pgm", ".webp", ".jp2"])
+def test_other_formats_without_loss_are_read_exactly(tmp_path: Path, suffix: str) -> None:
+    options: dict[str, Any] = {".webp": {"lossless": True}, ".jp2": {"irreversible": False}}.get(suffix, {})
+    path = save(tmp_path / f"x{suffix}", RAMP, **options)
+    pixels = read_image(path)
+    np.testing.assert_array_equal(pixels if pixels.ndim == 2 else pixels[..., 0], RAMP)
 
 
 def test_palette_becomes_colour(tmp_path: Path) -> None:
@@ -148,71 +191,45 @@ def test_text_or_nothing_with_the_suffix_of_an_image_is_bad(tmp_path: Path, cont
             read(path)
 
 
-def test_a_tiff_of_several_pages_or_of_floats_is_bad(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "pages.tif", np.zeros((3, 6, 8), np.uint8), photometric="minisblack")
-    with pytest.raises(BadFile, match="3 pages: save each"):
-        read_image(tmp_path / "pages.tif")
-    tifffile.imwrite(tmp_path / "float.tif", np.zeros((6, 8), np.float32))
-    with pytest.raises(BadFile, match="floating-point"):
+def test_a_tiff_of_fractions_is_a_question_and_its_answers_are_followed(tmp_path: Path) -> None:
+    pixels = RAMP.astype(np.float32) / 255 - 0.5
+    tifffile.imwrite(tmp_path / "float.tif", pixels)
+    with pytest.raises(
+        UserError, match=r"has fractions from -0\.5 to 0\.42\d+, not whole numbers from 0 to 65535: data"
+    ):
         read_image(tmp_path / "float.tif")
+    rescaled = read_image(tmp_path / "float.tif", Reading(values="rescaled", range=(-0.5, 0.5)))
+    np.testing.assert_array_equal(rescaled, np.rint(RAMP / 255 * 65535))
+    tifffile.imwrite(tmp_path / "whole.tif", DEEP.astype(np.float32))
+    np.testing.assert_array_equal(read_image(tmp_path / "whole.tif"), DEEP)
 
 
-def test_masks_are_0_or_1_from_any_two_values_and_from_soft_edges(tmp_path: Path) -> None:
-    inside = np.zeros((6, 8), bool)
-    inside[2:4, 3:6] = True
-    for top in (1, 255):
-        mask = read_mask(save(tmp_path / f"{top}.png", (inside * top).astype(np.uint8)))
-        np.testing.assert_array_equal(mask, inside)
-    soft = inside * 200 + 90 * ~inside
-    soft[0, 0] = 0
-    np.testing.assert_array_equal(read_mask(save(tmp_path / "soft.png", soft.astype(np.uint8))), inside)
-    np.testing.assert_array_equal(read_mask(save(tmp_path / "empty.png", np.zeros((6, 8), np.uint8))), 0)
+def test_each_page_of_a_tiff_is_a_slice_and_reductions_of_a_pyramid_are_none(tmp_path: Path) -> None:
+    stack = np.stack([DEEP, DEEP + 1, DEEP + 2])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    assert read_header(tmp_path / "stack.tif").slices == 3
+    np.testing.assert_array_equal(np.stack([*read_slices(tmp_path / "stack.tif", Reading())]), stack)
+    colours = np.stack([np.dstack([RAMP + n, RAMP, RAMP]) for n in range(4)])
+    tifffile.imwrite(tmp_path / "colours.tif", colours, photometric="rgb")
+    np.testing.assert_array_equal(np.stack([*read_slices(tmp_path / "colours.tif", Reading())]), colours)
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as file:
+        file.write(RAMP, photometric="minisblack")
+        file.write(RAMP[::2, ::2], photometric="minisblack", subfiletype=1)
+    assert read_header(tmp_path / "pyramid.tif").slices == 1
+    np.testing.assert_array_equal(read_image(tmp_path / "pyramid.tif"), RAMP)
+    hyper = np.stack([np.stack([DEEP + 10 * z + c for c in range(2)]) for z in range(3)])
+    tifffile.imwrite(tmp_path / "hyper.tif", hyper, imagej=True, metadata={"axes": "ZCYX"})
+    with pytest.raises(UserError, match=r"hyper\.tif has 2 channels that are no colours"):
+        read_header(tmp_path / "hyper.tif")
+    np.testing.assert_array_equal(np.stack([*read_slices(tmp_path / "hyper.tif", Reading(channel=1))]), hyper[:, 1])
 
 
-def test_a_label_map_is_no_mask(tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match=r"label map with the values \[0, 1, 2\]: save one mask per label"):
-        read_mask(save(tmp_path / "map.png", np.array([[0, 1, 2]], np.uint8)))
-
-
-def save_palette(path: Path, indices: np.ndarray, *colours: tuple[int, int, int]) -> Path:
-    image = Image.fromarray(indices, "P")
-    image.putpalette([value for colour in colours for value in colour])
-    image.save(path)
-    return path
-
-
-BLACK, DIM, RED, GREEN, WHITE = (0, 0, 0), (60, 0, 0), (255, 0, 0), (0, 255, 0), (255, 255, 255)
-
-
-def test_labels_in_colour_are_no_mask(tmp_path: Path) -> None:
-    labels = np.array([[0, 1, 2]], np.uint8)
-    for name, colours in (("alike", (BLACK, RED, GREEN)), ("dim", (BLACK, DIM, RED))):
-        with pytest.raises(BadFile, match=r"has 3 colours, which may be labels: save one mask per label, black"):
-            read_mask(save_palette(tmp_path / f"{name}.png", labels, *colours))
-        with pytest.raises(BadFile, match="has 3 colours"):
-            read_mask(save(tmp_path / f"{name}-rgb.png", np.array(colours, np.uint8)[labels]))
-    with pytest.raises(BadFile, match="has 2 colours"):  # two labels, or outside in white: nothing says which
-        read_mask(save_palette(tmp_path / "no black.png", labels[:, :2], WHITE, RED))
-
-
-def test_a_mask_of_black_and_one_colour_is_inside_where_it_is_not_black(tmp_path: Path) -> None:
-    inside = np.array([[0, 1, 1]], np.uint8)
-    for name, colour in (("red", RED), ("dim", DIM), ("white", WHITE)):
-        np.testing.assert_array_equal(read_mask(save_palette(tmp_path / f"{name}.png", inside, BLACK, colour)), inside)
-    swapped = save_palette(tmp_path / "swapped.png", 1 - inside, WHITE, BLACK)  # programs sort palettes as they like
-    np.testing.assert_array_equal(read_mask(swapped), inside)
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_a_mask_in_the_alpha_channel_is_bad(tmp_path: Path, mode: str) -> None:
-    for colour in (0, 255):
-        rgba = np.full((6, 8, 4), colour, np.uint8)
-        rgba[..., 3] = 255 * (RAMP > 100)
-        with pytest.raises(BadFile, match=r"varies in its alpha channel only: save it as grey, black outside"):
-            read_mask(save(tmp_path / f"{colour}.png", rgba, mode))
-    opaque = np.zeros((6, 8, 4), np.uint8)
-    opaque[..., 3] = 255
-    assert not read_mask(save(tmp_path / "empty.png", opaque, mode)).any()
+def test_each_frame_of_an_animation_is_a_slice(tmp_path: Path) -> None:
+    frames = [Image.fromarray(RAMP + 3 * n) for n in range(3)]
+    frames[0].save(tmp_path / "cine.gif", save_all=True, append_images=frames[1:])
+    assert read_header(tmp_path / "cine.gif").slices == 3
+    read = [pixels if pixels.ndim == 2 else pixels[..., 0] for pixels in read_slices(tmp_path / "cine.gif", Reading())]
+    np.testing.assert_array_equal(np.stack(read), np.stack([RAMP + 3 * n for n in range(3)]))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -1,12 +1,15 @@
 """DICOM values are kept or refused: never clipped, merged or turned about each image's own range."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from src.core.errors import UserError
 from src.data.decode import BadFile, Header, read_header, read_image
+from src.data.formats import Reading, is_readable, read_slices
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -139,14 +142,103 @@ def test_a_palette_becomes_colour(tmp_path: Path, bits: int, header: Header) -> 
     assert_reads(path, [[[0, 0, 0], [top, 7, 0]]], header)
 
 
-def test_an_empty_number_of_frames_is_one_and_several_are_bad(tmp_path: Path) -> None:
+def test_an_empty_number_of_frames_is_one_and_each_of_several_is_an_image(tmp_path: Path) -> None:
     stored = np.array([[1, 2]], np.uint16)
     assert_reads(save_dicom(tmp_path / "x.dcm", stored, NumberOfFrames=None), stored, GREY_16)
-    with pytest.raises(BadFile, match="2 frames, save each frame as a file of its own"):
-        read_image(save_dicom(tmp_path / "2.dcm", stored, NumberOfFrames=2, PixelData=stored.tobytes() * 2))
+    path = save_dicom(tmp_path / "2.dcm", stored, NumberOfFrames=2, PixelData=np.stack([stored, stored + 5]).tobytes())
+    assert read_header(path).slices == 2
+    frames = list(read_slices(path, Reading()))
+    assert [frame.tolist() for frame in frames] == [[[1, 2]], [[6, 7]]]
+    with pytest.raises(BadFile, match=r"2\.dcm holds 2 images: give a file of one"):
+        read_image(path)
+
+
+def test_the_patient_is_the_case_or_else_the_study(tmp_path: Path) -> None:
+    stored = np.array([[1, 2]], np.uint16)
+    named = save_dicom(tmp_path / "a.dcm", stored, PatientID=" P7 ", StudyInstanceUID="1.2.3", PixelSpacing=[0.5, 0.25])
+    assert read_header(named).case == "P7" and read_header(named).spacing == (0.5, 0.25)
+    assert read_header(save_dicom(tmp_path / "b.dcm", stored, PatientID="", StudyInstanceUID="1.2.3")).case == "1.2.3"
+    assert read_header(save_dicom(tmp_path / "c.dcm", stored)).case is None
+
+
+def test_dicom_without_a_suffix_is_known_by_its_content(tmp_path: Path) -> None:
+    for name in ("IM0001", "1.2.840.113", "scan.dcm"):
+        path = save_dicom(tmp_path / name, np.array([[1, 2]], np.uint16))
+        assert is_readable(path) and read_image(path).tolist() == [[1, 2]]
+    (tmp_path / "LICENSE").write_text("text" * 100)
+    save_dicom(tmp_path / "DICOMDIR", np.array([[1, 2]], np.uint16))
+    assert not is_readable(tmp_path / "LICENSE") and not is_readable(tmp_path / "DICOMDIR")
+
+
+def test_a_report_among_the_images_is_named_by_its_modality(tmp_path: Path) -> None:
+    path = save_dicom(tmp_path / "sr.dcm", np.array([[1, 2]], np.uint16), Modality="SR")
+    data = pydicom.dcmread(path)
+    for tag in ("Rows", "Columns", "PixelData"):
+        delattr(data, tag)
+    data.save_as(path)
+    with pytest.raises(BadFile, match=r"sr\.dcm holds no image \(it is of the modality SR\)"):
+        read_header(path)
 
 
 def test_a_broken_dicom_is_bad(tmp_path: Path) -> None:
     (tmp_path / "x.dcm").write_bytes(b"")
     with pytest.raises(BadFile, match=r"cannot read .*x\.dcm"):
         read_header(tmp_path / "x.dcm")
+
+
+def test_values_of_each_file_are_on_one_scale_by_its_own_slope(tmp_path: Path) -> None:
+    """As PET has them: another slope in every slice."""
+    for name, slope in (("a", 2.5), ("b", 0.5)):
+        path = save_dicom(
+            tmp_path / f"{name}.dcm", np.array([[0, 100, 400]], np.uint16), Modality="PT", RescaleSlope=slope,
+            RescaleIntercept=0,
+        )  # fmt: skip
+        rescaled = next(read_slices(path, Reading(values="rescaled", range=(0.0, 1000.0))))
+        np.testing.assert_array_equal(rescaled, np.rint(np.array([[0, 100, 400]]) * slope / 1000 * 65535))
+    with pytest.raises(UserError, match=r"data\.values=rescaled needs the values that become black and white"):
+        next(read_slices(path, Reading(values="rescaled")))
+    with pytest.raises(UserError, match=r"data\.values=hounsfield is for CT, and .*b\.dcm is of the modality PT"):
+        next(read_slices(path, Reading(values="hounsfield")))
+
+
+@pytest.mark.parametrize(
+    ("photometric", "expected"), [("MONOCHROME2", [0, 32768, 65535]), ("MONOCHROME1", [65535, 32767, 0])]
+)
+def test_a_file_is_shown_by_its_own_window(tmp_path: Path, photometric: str, expected: list[int]) -> None:
+    stored = np.array([[100, 1000, 3000]], np.uint16)
+    path = save_dicom(
+        tmp_path / "x.dcm", stored, Modality="MR", PhotometricInterpretation=photometric, WindowCenter=1000.5,
+        WindowWidth=1001, BitsStored=12, HighBit=11,
+    )  # fmt: skip
+    shown = next(read_slices(path, Reading(values="displayed")))
+    assert np.abs(shown[0].astype(int) - expected).max() <= 40  # the window's middle is half a value off
+    assert read_header(path, Reading(values="displayed")).deep
+    plain = save_dicom(tmp_path / "y.dcm", stored, Modality="MR")
+    with pytest.raises(UserError, match="neither a window nor a lookup table"):
+        next(read_slices(plain, Reading(values="displayed")))
+
+
+@pytest.mark.parametrize(
+    "syntax", ["JPEG2000Lossless", "RLELossless", "JPEGLSLossless", "JPEGLosslessSV1", "HTJ2KLossless"]
+)
+def test_compressed_pixels_are_read_as_they_were(tmp_path: Path, syntax: str) -> None:
+    codecs = pytest.importorskip("imagecodecs")
+    stored = np.random.default_rng(0).integers(0, 4096, (32, 24)).astype(np.uint16)
+    path = save_dicom(tmp_path / "x.dcm", stored, Modality="MR", BitsStored=12, HighBit=11)
+    data = pydicom.dcmread(path)
+    if syntax == "RLELossless":
+        data.compress(pydicom.uid.RLELossless)
+    else:
+        encode: dict[str, Callable[[], bytes]] = {
+            "JPEG2000Lossless": lambda: codecs.jpeg2k_encode(
+                stored, codecformat="j2k", reversible=True, bitspersample=12
+            ),
+            "JPEGLSLossless": lambda: codecs.jpegls_encode(stored),
+            "JPEGLosslessSV1": lambda: codecs.ljpeg_encode(stored, bitspersample=12),
+            "HTJ2KLossless": lambda: codecs.htj2k_encode(stored, reversible=True),
+        }
+        data.PixelData = pydicom.encaps.encapsulate([encode[syntax]()])
+        data["PixelData"].VR = "OB"
+        data.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    data.save_as(path)
+    np.testing.assert_array_equal(read_image(path), stored)

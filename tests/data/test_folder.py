@@ -95,30 +95,40 @@ def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     assert len(everything(folder_data(root))["image"]) == 10
 
 
-def test_files_passed_over_are_counted_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_files_passed_over_are_counted_by_suffix_with_an_example(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     root = tmp_path / "data"
     for label in ("a", "b"):
         for number in range(3):
             write(root / label / f"{number}.png", number)
     (root / "README.md").touch()
-    list_samples(root, None, {}, None, None)
-    assert caplog.messages == [f"{root}: passed over 1 files of other suffixes (.md)"]
+    (root / "a" / "scan.xyz").touch()
+    folder_data(root).prepare()
+    assert "folder: passed over 1 .md (such as README.md), 1 .xyz (such as a/scan.xyz)" in caplog.messages
+    assert "deeper" not in caplog.text
     write(root / "a" / "old" / "0.png", 1)
     write(root / "b" / ".hidden" / "0.png", 1)
-    write(root / "masks" / "a" / "0.png", 1)
-    list_samples(root, None, {"lesion": "masks"}, ["a"], None)  # neither masks nor the class b are missed
-    line = f"{root}: passed over 1 images in deeper folders, such as a/old/0.png and 1 files of other suffixes (.md)"
-    assert caplog.messages[1:] == [line] and caplog.records[1].levelname == "WARNING"
+    write(root / "masks" / "a" / "0.png", np.eye(12, dtype=np.uint8))
+    listing = list_samples(root, None, {"lesion": "masks"}, ["a"], None)  # neither masks nor the class b are missed
+    assert listing.passed_over == ["README.md", "a/old/0.png", "a/scan.xyz"]
+    caplog.clear()
+    folder_data(root, mask_folders={"lesion": "masks"}, classes=["a"], on_error="skip", splits={"train": 1.0}).prepare()
+    assert "folder: passed over 1 images in deeper folders, such as a/old/0.png: data.layout=class" in caplog.text
+    assert next(record for record in caplog.records if "deeper" in record.message).levelname == "WARNING"
 
 
-def test_a_class_with_images_only_below_it_is_refused(tmp_path: Path) -> None:
+def test_a_class_with_images_only_below_it_is_refused_unless_the_layout_is_said(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for file in ("a/0.png", "b/0.png", "c/p1/0.png", "c/p2/0.png"):
         write(root / file, 1)
-    with pytest.raises(UserError, match=r"data/c holds images only in folders below it, such as .*c/p\d/0\.png: move"):
+    with pytest.raises(
+        UserError, match=r"data/c holds images only in folders below it, such as c/p\d/0\.png: data\.lay"
+    ):
         list_samples(root, None, {}, None, None)
-    assert [sample.label for sample in list_samples(root, None, {}, ["b", "a"], None)] == ["a", "b"]
+    assert [sample.label for sample in list_samples(root, None, {}, ["b", "a"], None).samples] == ["a", "b"]
+    assert [sample.label for sample in list_samples(root, None, {}, None, None, "class").samples] == [*"abcc"]
 
 
 def test_names_that_count_alike_have_one_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +138,7 @@ def test_names_that_count_alike_have_one_order(tmp_path: Path, monkeypatch: pyte
     orders = []
     for backwards in (False, True):
         monkeypatch.setattr(Path, "iterdir", lambda folder, back=backwards: iter(sorted(listed(folder), reverse=back)))
-        orders.append([sample.file for sample in list_samples(tmp_path, None, {}, None, None)])
+        orders.append([sample.file for sample in list_samples(tmp_path, None, {}, None, None, "class").samples])
     assert orders[0] == orders[1] == ["p001/0.png", "p01/0.png", "p1/0.png"]
 
 

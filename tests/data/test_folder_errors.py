@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.core.errors import UserError
-from src.data import decode
+from src.data import formats
 from src.data.folder import FolderData
 from src.data.listing import list_samples
 from tests.data.folders import assert_nothing_written, everything, flat, folder_data, with_masks, write
@@ -19,7 +19,7 @@ def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.root: there is no folder .*data: check the path"):
         folder_data(tmp_path / "data").prepare()
     (tmp_path / "data").mkdir()
-    with pytest.raises(UserError, match=r"data holds no images \(\.dcm, .*check data\.root"):
+    with pytest.raises(UserError, match=r"data holds no images \(\.bmp, .*; it holds nothing: check data\.root"):
         folder_data(tmp_path / "data").prepare()
     assert_nothing_written(tmp_path / "data")
     with pytest.raises(UserError, match=r"data\.mask_folders\.cavity: there is no folder .*none"):
@@ -44,7 +44,7 @@ def test_two_files_of_one_stem_in_a_folder_are_refused(tmp_path: Path) -> None:
         folder_data(root, images="images").prepare()
     for label in ("a", "b"):  # in two folders they are two pictures
         write(root / "classes" / label / "0.png", 1)
-    assert len(list_samples(root, "classes", {}, None, None)) == 2
+    assert len(list_samples(root, "classes", {}, None, None).samples) == 2
 
 
 BAD = {"empty.png": b"", "text.png": b"no image", "cut.jpg": None}
@@ -120,7 +120,7 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
 def test_dicom_without_pydicom_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat(tmp_path / "data")
     (tmp_path / "data" / "scan.dcm").write_bytes(b"x")
-    monkeypatch.setattr(decode, "find_spec", lambda name: None)
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"scan\.dcm .*need pydicom: pip install"):
         folder_data(tmp_path / "data", on_error="skip").prepare()
 

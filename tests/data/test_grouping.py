@@ -1,12 +1,10 @@
 """Groups from names or tables, and splits that no group crosses."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from src.core.errors import UserError
-from src.data.grouping import check_fractions, match_groups, natural_key, number_groups, read_column, split_rows
+from src.data.grouping import check_fractions, match_groups, natural_key, number_groups, split_rows
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 FILES = [f"case{case}-{image}.png" for case in range(20) for image in range(case % 4 + 1)]
@@ -119,39 +117,6 @@ def test_frames_belong_to_the_sequence_that_began_last() -> None:
 def test_a_file_whose_group_is_empty_is_refused(pattern: str) -> None:
     with pytest.raises(UserError, match=r"does not match i/_y\.png"):
         match_groups(["i/_y.png"], pattern)
-
-
-def test_a_table_names_files_by_path_name_or_stem(tmp_path: Path) -> None:
-    table = tmp_path / "cases.csv"
-    table.write_text("file,patient\nx/a.png,1\nb.png,2\nc,3\n")
-    assert read_column(table, "patient", ["x/a.png", "x/b.png", "x/c.png"], "data.group_csv") == ["1", "2", "3"]
-
-
-def test_a_table_without_the_file_the_column_or_the_row_is_refused(tmp_path: Path) -> None:
-    table = tmp_path / "cases.csv"
-    with pytest.raises(UserError, match=r"data\.group_csv: no file .*cases\.csv"):
-        read_column(table, "patient", ["a.png"], "data.group_csv")
-    table.write_text("file,patient\na.png,1\n")
-    with pytest.raises(UserError, match="no column 'case': its columns are file, patient"):
-        read_column(table, "case", ["a.png"], "data.group_csv")
-    with pytest.raises(UserError, match=r"no row for b\.png"):
-        read_column(table, "patient", ["b.png"], "data.group_csv")
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (["test/1.png,1", "test/1.png,2", "train/1.png,1"], r"has '1' and '2' for test/1\.png: remove one row"),
-        (["1.png,1"], r"'1\.png' of .*cases\.csv is train/1\.png and test/1\.png: name files by their paths"),
-        (["1,1"], r"'1' of .*cases\.csv is train/1\.png and test/1\.png: name files by their paths"),
-        (["train/1.png,Zoë", "test/1.png,1"], r"cases\.csv is not in UTF-8 .*: save it as CSV UTF-8"),
-    ],
-)
-def test_a_table_that_can_be_read_in_two_ways_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
-    table = tmp_path / "cases.csv"
-    table.write_text("\n".join(["file,patient", *rows]), encoding="latin-1")
-    with pytest.raises(UserError, match=message):
-        read_column(table, "patient", ["train/1.png", "test/1.png"], "data.group_csv")
 
 
 def test_natural_order_counts() -> None:

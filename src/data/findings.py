@@ -1,0 +1,199 @@
+"""What decoding told of images and masks: what cannot be meant stops, the rest is said."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from src.core.errors import UserError
+from src.data.decode import is_grey
+
+UNLIKE = 8  # one window leaves a 16-bit image nearly black where another is brighter by more than this factor
+TWO_VALUED = 0.1  # of the images: from this share on they are most likely masks among images
+MOST, OF_MOST = 0.5, 0.75  # masks that cover more than this, in so many of the images, are most likely dark on white
+MEANS = ("covered", "kept", "parts", "parts_kept")  # of Decoded: averaged over the images that have the structure
+WHOLE = np.ones((3, 3), int)  # parts that touch at a corner are one
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What decoding one image told about it; its pixels are on disk already."""
+
+    row: int  # of the arrays
+    sample: int
+    file: str
+    size: tuple[int, int]  # width, height of the file in pixels
+    grey: bool
+    deep: bool  # 16 bits
+    maximum: int  # of its pixels
+    two_valued: bool  # as masks are
+    covered: tuple[float, ...]  # share of the image in each mask
+    kept: tuple[float, ...]  # the same of the stored mask
+    parts: tuple[int, ...]  # 8-connected, of each mask
+    parts_kept: tuple[int, ...]
+    digest: bytes  # of the pixels of the file
+    number: int = 0  # of the slice in its file
+
+    @classmethod
+    def of(
+        cls, image: np.ndarray, mask: np.ndarray, stored: np.ndarray, row: int, sample: int, file: str, number: int
+    ) -> Decoded:
+        """``mask`` and ``stored``: (K, H, W), 0 or 1, as in the file and as kept."""
+        return cls(
+            row, sample, file, (image.shape[1], image.shape[0]), is_grey(image), image.dtype == np.uint16,
+            int(image.max()), has_two_values(image), _means(mask), _means(stored), _parts(mask), _parts(stored),
+            hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(), number,
+        )  # fmt: skip
+
+
+@dataclass
+class Findings:
+    """Lines for the log, and numbers for a summary."""
+
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def judge(
+    decoded: Sequence[Decoded],
+    masks: Sequence[str],
+    frame: tuple[int, int],
+    fit: str,
+    window: tuple[float, float] | None,
+    own_window: bool,
+    inverted: Sequence[str] | None,
+    are_images: bool,
+    questions: bool = True,
+) -> Findings:
+    """Raises UserError for images that are masks and masks that mark all or nothing.
+
+    ``own_window``: the window was found here; ``inverted``: what the user said of masks dark on white, None for
+    nothing; ``are_images``: the user says that images of two values are no masks; ``questions``: whether to stop.
+    """
+    if questions and not are_images:
+        _refuse_masks(decoded)
+    if questions:
+        _refuse_useless(decoded, masks, inverted)
+    found = Findings(facts=_facts(decoded, masks))
+    found.notes += _fitted(decoded, frame, fit)
+    if enlarged := [one for one in decoded if max(one.size[0] / frame[1], one.size[1] / frame[0]) < 1]:
+        smallest = min(enlarged, key=lambda one: max(one.size))
+        line = f"{len(enlarged)} images are enlarged, the smallest {smallest.file} of {_by(smallest.size)} pixels"
+        usual = np.median([max(one.size) for one in decoded])
+        (found.warnings if max(smallest.size) < usual / 4 else found.notes).append(line)
+    lost = sum(cover > 0 and not kept for one in decoded for cover, kept in zip(one.covered, one.kept, strict=True))
+    if lost:
+        found.notes.append(f"{lost} masks are empty after {fit} to {max(frame)} pixels")
+    if window is not None:
+        found.notes.append(f"16-bit values from {window[0]:g} to {window[1]:g} are scaled to the whole range")
+        found.warnings += _unlike(decoded) if own_window else []
+    few = [one.file for one in decoded if one.two_valued]
+    if few and not are_images:
+        found.warnings.append(f"{len(few)} images are of two values only, as masks are, such as {few[0]}")
+    return found
+
+
+def has_two_values(image: np.ndarray) -> bool:
+    """Whether exactly two values or colours occur."""
+    some = image[:: max(1, image.shape[0] // 16)]  # most images show a third there
+    return _count_up_to_three(some) < 3 and _count_up_to_three(image) == 2
+
+
+def _count_up_to_three(image: np.ndarray) -> int:
+    pixels = image.reshape(-1, image.shape[2] if image.ndim == 3 else 1)
+    unlike = (pixels != pixels[0]).any(1)
+    if not unlike.any():
+        return 1
+    return 2 if (pixels[unlike] == pixels[unlike.argmax()]).all() else 3
+
+
+def _refuse_masks(decoded: Sequence[Decoded]) -> None:
+    of_files: dict[int, bool] = {}
+    for one in decoded:  # the last slices of a volume may have two values
+        of_files[one.sample] = of_files.get(one.sample, True) and one.two_valued
+    few = [sample for sample, two in of_files.items() if two]
+    if len(few) >= max(1, TWO_VALUED * len(of_files)):
+        first = next(one for one in decoded if one.sample == few[0])
+        raise UserError(
+            f"{len(few)} of {len(of_files)} images are of two values only, as masks are, such as {first.file}: name "
+            "the folders of the images and of the masks, data.images=<folder> data.mask_folders='{name: <folder>}', or "
+            "data.mask_folders={} says that they are no masks"
+        )
+
+
+def _refuse_useless(decoded: Sequence[Decoded], masks: Sequence[str], inverted: Sequence[str] | None) -> None:
+    for channel, name in enumerate(masks):
+        covered = np.array([one.covered[channel] for one in decoded])
+        if not covered.any():
+            raise UserError(f"all {len(covered)} masks of {name} are empty: name other files in data.mask_folders")
+        if inverted is None and (covered > MOST).mean() > OF_MOST:
+            raise UserError(
+                f"the masks of {name} cover {covered.mean():.0%} of the images on average: "
+                f"data.inverted_masks=[{name}] if they are dark on white, data.inverted_masks=[] if that is right"
+            )
+
+
+def _facts(decoded: Sequence[Decoded], masks: Sequence[str]) -> dict[str, Any]:
+    sizes = Counter(one.size for one in decoded)
+    facts: dict[str, Any] = {
+        "bits": sorted({16 if one.deep else 8 for one in decoded}),
+        "sizes": [[*size, count] for size, count in sizes.most_common(3)],
+        "other_sizes": max(0, len(sizes) - 3),
+        "masks": {},
+    }
+    for channel, name in enumerate(masks):
+        with_it = [one for one in decoded if one.covered[channel]]
+        facts["masks"][name] = {
+            "empty": len(decoded) - len(with_it),
+            **{of: _mean([getattr(one, of)[channel] for one in with_it]) for of in MEANS},
+        }
+    return facts
+
+
+def _fitted(decoded: Sequence[Decoded], frame: tuple[int, int], fit: str) -> list[str]:
+    high, wide = frame
+    sizes = Counter(image.size for image in decoded if image.size[0] * high != image.size[1] * wide)
+    if not sizes:
+        return []
+    common = ", ".join(f"{count} of {_by(size)}" for size, count in sizes.most_common(3))
+    more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
+    shape = "square" if high == wide else f"of {wide}:{high}"
+    done = {"pad": "padded with black", "crop": "cropped to their centre"}[fit]
+    return [f"{sizes.total()} of {len(decoded)} images are not {shape} ({common}{more}): {done}"]
+
+
+def _unlike(decoded: Sequence[Decoded]) -> list[str]:
+    deep = [image for image in decoded if image.deep and image.maximum]
+    if not deep:
+        return []
+    low, high = min(deep, key=lambda one: one.maximum), max(deep, key=lambda one: one.maximum)
+    if high.maximum <= UNLIKE * low.maximum:
+        return []
+    ends = " to ".join(f"{image.maximum} ({image.file})" for image in (low, high))
+    return [
+        f"the maxima of the 16-bit images go from {ends}, and one window serves all: the darkest become nearly "
+        "black; scale the files alike, or set data.window=[low, high]"
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
+
+
+def _means(masks: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(mask.mean()) for mask in masks)
+
+
+def _parts(masks: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(ndimage.label(mask, WHOLE)[1]) for mask in masks)
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,77 @@
+"""What was read of a folder, in a few lines: the user sees at once whether it is what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.data.formats import is_readable
+from src.data.listing import Listing
+from src.data.store import Split, Store, count_splits
+from src.data.tree import suffix_of
+
+SHOWN = 12  # classes named with their counts
+
+
+def summarise(store: Store, splits: Mapping[str, Split]) -> list[str]:
+    """Lines for the log: images, classes, masks, then what was changed."""
+    return [_images(store, splits), *_classes(store, splits), *_masks(store), *store.meta["notes"]]
+
+
+def _images(store: Store, splits: Mapping[str, Split]) -> str:
+    facts, channels = store.meta["facts"], store.images.shape[1]
+    sizes = ", ".join(f"{count} of {wide}x{high}" for wide, high, count in facts["sizes"])
+    more = f" and {facts['other_sizes']} more sizes" if facts["other_sizes"] else ""
+    bits = " and ".join(map(str, facts["bits"]))
+    volumes = len(set(store.meta["sources"])) if "sources" in store.meta else 0
+    slices = f", slices of {volumes} files," if volumes else ""
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    return f"{len(store.labels)} images{slices} {colour}, {bits} bits ({sizes}{more}): {count_splits(splits)}"
+
+
+def _classes(store: Store, splits: Mapping[str, Split]) -> list[str]:
+    classes: Sequence[str] = store.meta["classes"]
+    if not classes:
+        return []
+    counts = {name: np.bincount(store.labels[split.rows], minlength=len(classes)) for name, split in splits.items()}
+    texts = [
+        f"{name} {' + '.join(str(own[label]) for own in counts.values())}" for label, name in enumerate(classes[:SHOWN])
+    ]
+    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+    return [f"classes ({' + '.join(counts)}): {', '.join(texts)}{more}"]
+
+
+def _masks(store: Store) -> list[str]:
+    return [
+        f"masks of {name} cover {of['covered']:.1%} in {of['parts']:.1f} parts on average, {of['kept']:.1%} in "
+        f"{of['parts_kept']:.1f} parts as stored; {of['empty']} are empty"
+        for name, of in store.meta["facts"]["masks"].items()
+    ]
+
+
+def passed_over(listing: Listing, root: Path) -> tuple[list[str], list[str]]:
+    """Lines for the log, and warnings, of files that are no images and of images that lie too deep."""
+    deep = [file for file in listing.passed_over if is_readable(root / file)]
+    warnings = []
+    if deep:
+        warnings.append(
+            f"passed over {len(deep)} images in deeper folders, such as {deep[0]}: data.layout=class or "
+            "data.layout=case takes them too, as of the class or the patient that the first folder is named after"
+        )
+    by_suffix: dict[str, list[str]] = {}
+    for file in listing.passed_over:
+        if file not in deep:
+            by_suffix.setdefault(suffix_of(file) or "without suffix", []).append(file)
+    lines = []
+    if by_suffix:
+        texts = [f"{len(files)} {suffix} (such as {files[0]})" for suffix, files in sorted(by_suffix.items())]
+        lines.append(f"passed over {', '.join(texts)}")
+    for name, spare in listing.unpaired.items():
+        if spare:
+            lines.append(f"{len(spare)} masks of {name} are of no image, such as {spare[0]}")
+    for name, missing in listing.missing.items():
+        if missing:
+            warnings.append(f"the JSON of {name} names {len(missing)} images that are not there, such as {missing[0]}")
+    return lines, warnings
