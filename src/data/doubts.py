@@ -135,23 +135,22 @@ def refuse_unlike_splits(classes: Sequence[str], splits: Sequence[str | None]) -
     own: dict[str | None, set[str]] = {}
     for name, split in zip(classes, splits, strict=True):
         own.setdefault(split, set()).add(name)
-    for split, names in own.items():
-        for other, others in own.items():
-            if not (absent := sorted(names - others)):
-                continue
-            alike = {name: short for name in names for short in others if name != short and name.startswith(short)}
-            if alike:
-                said = ", ".join(f"{short}: {short}" for short in sorted({*others}))
-                name, short = next(iter(sorted(alike.items())))
-                raise UserError(
-                    f"the class {name} of the split {split} may be {short} of {other}: "
-                    f"data.class_patterns='{{{said}}}' takes what begins alike as one, data.classes=[…] keeps them "
-                    "apart"
-                )
+    pairs = [(split, other) for split in own for other in own if own[split] - own[other]]
+    for split, other in pairs:
+        names, others = sorted(own[split] - own[other]), sorted(own[other])
+        alike = [(name, short) for name in names for short in others if name.startswith(short)]
+        if alike:
+            (name, short), said = alike[0], ", ".join(f"{short}: {short}" for short in others)
             raise UserError(
-                f"the split {other} has no class {', '.join(absent)}, which {split} has: add images, or "
-                f"data.classes=[{', '.join(sorted(names | others))}] says that it is right"
+                f"the class {name} of the split {split} may be {short} of {other}: data.class_patterns='{{{said}}}' "
+                "takes what begins alike as one, data.classes=[…] keeps them apart"
             )
+    for split, other in pairs:
+        absent = ", ".join(sorted(own[split] - own[other]))
+        raise UserError(
+            f"the split {other} has no class {absent}, which {split} has: add images, or "
+            f"data.classes=[{', '.join(sorted(own[split] | own[other]))}] says that it is right"
+        )
 
 
 def _plain(name: str) -> str:
