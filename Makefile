@@ -39,6 +39,7 @@ bench: $(READY) ## Measure speed against stated baselines (docs/benchmarks.md)
 	$(RUN) -m benchmarks.bench_progressive
 	$(RUN) -m benchmarks.bench_attention
 	$(RUN) -m benchmarks.bench_scores
+	$(RUN) -m benchmarks.bench_similarity
 
 clean: ## Remove the environment and caches; outputs/ stays
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

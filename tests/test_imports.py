@@ -27,7 +27,7 @@ print("loaded:", *(name for name in HEAVY if name in sys.modules))
     [
         *(
             (entry, "sead=1", "sead is not a setting; did you mean seed?")
-            for entry in ("train", "generate", "evaluate")
+            for entry in ("train", "generate", "evaluate", "identify")
         ),
         ("study", "unet.imagse=1", "unet.imagse is not a setting; did you mean unet.images?"),
         ("compare", "--oot", "the following arguments are required: FOLDER"),

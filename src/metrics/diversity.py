@@ -31,21 +31,23 @@ def mean_pairwise_ssim(images: Tensor, pairs: int = 500) -> float:
         raise ValueError(f"images of {tuple(images.shape[2:])} pixels are smaller than the window of {WINDOW}")
     combinations = torch.combinations(torch.arange(len(images)))
     drawn = combinations[torch.randperm(len(combinations), generator=torch.Generator().manual_seed(0))[:pairs]]
-    means, squares = _window_means(images), _window_means(images.square())
+    means, squares = window_means(images), window_means(images.square())
     values = []
     for one, other in (chunk.unbind(1) for chunk in drawn.split(CHUNK)):
-        products = _window_means(images[one] * images[other])
-        values.append(_similarities(means[one], means[other], squares[one], squares[other], products))
+        products = window_means(images[one] * images[other])
+        values.append(similarities_of_moments(means[one], means[other], squares[one], squares[other], products))
     return float(torch.cat(values).double().mean())
 
 
 def similarities(images: Tensor, others: Tensor) -> Tensor:
     """(B,) structural similarity of pairs (B, C, H, W) in [0, 1]."""
     moments = (images, others, images.square(), others.square(), images * others)
-    return _similarities(*map(_window_means, moments))
+    return similarities_of_moments(*map(window_means, moments))
 
 
-def _similarities(mean_x: Tensor, mean_y: Tensor, square_x: Tensor, square_y: Tensor, product: Tensor) -> Tensor:
+def similarities_of_moments(
+    mean_x: Tensor, mean_y: Tensor, square_x: Tensor, square_y: Tensor, product: Tensor
+) -> Tensor:
     """(B,) from the means of x, y, x², y² and xy in all windows."""
     luminance, contrast = STABILISERS
     both, sum_of_squares = mean_x * mean_y, mean_x.square() + mean_y.square()
@@ -54,7 +56,7 @@ def _similarities(mean_x: Tensor, mean_y: Tensor, square_x: Tensor, square_y: Te
     return (above / ((sum_of_squares + luminance) * (variances + contrast))).mean((1, 2, 3))
 
 
-def _window_means(images: Tensor) -> Tensor:
+def window_means(images: Tensor) -> Tensor:
     """Gaussian means in all windows, (…, H, W) → (…, H - 10, W - 10); as products of matrices, the fastest way."""
     height, width = (_windows(side).to(images) for side in images.shape[-2:])
     return height @ images @ width.T
