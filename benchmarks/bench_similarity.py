@@ -1,7 +1,8 @@
 """How fast images are compared by SSIM: python -m benchmarks.bench_similarity [references, 64 by default].
 
 ``torchmetrics`` compares an image with all references in one batch; ``project`` has the same numbers by products of
-matrices, with what is of each reference computed once for sixteen images. One thread, 128 px, in processor time, which work beside it does not change.
+matrices, with what is of each reference computed once for sixteen images. One thread, 128 px, per second of processor
+time, which work beside it does not change.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def main() -> None:
             "project": lambda images=images, references=references: by_project(images, references),
         }
         speeds = interleaved(contenders, rounds=3)
-        print(table(f"SSIM at {SIDE} px, {name}, {count} references", "pairs a second of processor time", speeds, "torchmetrics"))
+        title = f"SSIM at {SIDE} px, {name}, {count} references"
+        print(table(title, "pairs a second of processor time", speeds, "torchmetrics"))
 
 
 if __name__ == "__main__":

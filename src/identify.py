@@ -37,7 +37,8 @@ def identify(cfg: DictConfig) -> Path:
         torch.set_num_threads(cfg.threads)
     sets = open_sets(list(cfg.among), cfg.paths, cfg.resolution, cfg.channels, cfg.references, cfg.held_out, cfg.seed)
     channels = sets[0].references.shape[1]
-    files, images = [], torch.empty(0)
+    files: list[str] = []
+    images = torch.empty(0)
     if cfg.images:
         files, images = read_queries(Path(cfg.images).expanduser(), Path(cfg.paths.cache), cfg.resolution, channels)
     named = resolvers.run_name(None, cfg.hydra.overrides.task).replace("=", "-").replace(",", "_")
@@ -54,7 +55,7 @@ def identify(cfg: DictConfig) -> Path:
     if files:
         found = reports.answer(files, images, sets, cfg.measure, cfg.rule, used.among, evaluation.limits)
 
-    asked = {key: value for key, value in cfg.items() if key not in ("hydra", "paths")}
+    asked = {str(key): value for key, value in cfg.items() if key not in ("hydra", "paths")}
     settings = {**asked, "among": list(cfg.among), "channels": channels}
     content = reports.as_json(settings, sets, evaluation, used.truth, found)
     write_atomically(out / "identify.json", json.dumps(content, indent=1))

@@ -84,8 +84,7 @@ def test_neither_the_names_nor_the_order_of_files_change_a_score(identify) -> No
     before = found()
     for kind in ("bars", "discs", "noise"):
         shutil.rmtree(kind)
-        order = np.random.default_rng(1).permutation(COUNT)
-        make(Path(kind), kind, range(COUNT), lambda seed, order=order: f"x{order[seed]}.png")
+        make(Path(kind), kind, range(COUNT), lambda seed: f"x{(7 * seed + 5) % COUNT}.png")
     shutil.rmtree("asked")
     make(Path("asked"), "discs", range(100, 104), lambda seed: f"{999 - seed}.png")
     identify("images=asked", "among=[bars,discs,noise]")

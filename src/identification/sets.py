@@ -21,6 +21,7 @@ from src.data.folder import FolderData
 from src.data.store import Split
 
 FEWEST = 5  # references of a set: with fewer nothing can be said of how they vary
+NO_SETS = {"folder", "real_or_generated"}  # of conf/data: they need more than their name
 REFERENCE_SHARE = 0.7  # of a folder that is not split
 
 
@@ -84,8 +85,8 @@ def _titles(names: Sequence[str]) -> list[str]:
 
 def _open(name: str, paths: DictConfig, resolution: int) -> ImageData:
     """A configuration of conf/data, with square images, or a folder, whose sub-folders are its classes."""
-    known = sorted(path.stem for path in (overrides.CONF / "data").glob("*.yaml"))
-    if name not in known or name == "folder":
+    known = sorted({path.stem for path in (overrides.CONF / "data").glob("*.yaml")} - NO_SETS)
+    if name not in known:
         if not Path(name).expanduser().is_dir():
             raise UserError(f"among names {name!r}, which is no folder, nor one of conf/data: {', '.join(known)}")
         return FolderData(name, paths.cache, resolution, Path(name).name, splits={"train": 1.0}, duplicates="drop")
