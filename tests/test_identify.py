@@ -121,6 +121,14 @@ def test_a_single_file_is_enough_and_a_copy_of_a_reference_is_of_its_set(identif
     assert f"{file.name} is of noise" in outcome.out and copies < 6
 
 
+def test_of_an_export_the_images_are_asked_about_and_not_their_masks(identify) -> None:
+    make(Path("export/images"), "bars", range(100, 102))
+    make(Path("export/masks/lung"), "discs", range(100, 102))
+    Path("export/dataset.json").write_text("{}")
+    assert identify("images=export", "among=[bars,discs]", "unknown=0").status == 0
+    assert found()["counts"] == {"bars": 2}
+
+
 @pytest.mark.parametrize("rule", ["mean", "best", "neighbours"])
 @pytest.mark.parametrize("measure", ["mse", "correlation"])
 def test_every_measure_and_rule_can_be_the_one_that_names(identify, measure, rule) -> None:
