@@ -11,7 +11,8 @@ from torch import Tensor
 
 from src.core.errors import UserError
 from src.data.build import Builder, DecodeSettings
-from src.data.decode import read_image, require_readers
+from src.data.formats import read_slices, require_packages
+from src.data.formats.base import Reading
 from src.data.listing import Sample, list_samples
 from src.data.store import Store
 from src.identification.sets import to_unit
@@ -26,8 +27,9 @@ def read_queries(path: Path, cache: Path, resolution: int, channels: int) -> tup
     """
     samples = _samples(path)
     _check_sizes(samples)
-    require_readers([sample.image for sample in samples])
-    settings = DecodeSettings((resolution, resolution), channels, "pad", None, (), "fail")
+    require_packages([sample.image for sample in samples])
+    frame = (resolution, resolution)
+    settings = DecodeSettings(frame, channels, "pad", None, (), "fail", no_masks=True, questions=False)
     builder = Builder(samples, [0] * len(samples), (), settings, os.cpu_count() or 1)
     store = Store.open_or_build(cache / f"identified-{builder.key()}", builder.build)
     return list(store.meta["files"]), to_unit(store.images, channels)
@@ -36,10 +38,8 @@ def read_queries(path: Path, cache: Path, resolution: int, channels: int) -> tup
 def _samples(path: Path) -> Sequence[Sample]:
     if not path.exists():
         raise UserError(f"images={path} does not exist: give an image or a folder of images")
-    if path.is_file():
-        return [Sample(path.name, path, (), None, None)]
     is_export = (path / "dataset.json").exists() and (path / "images").is_dir()
-    return list_samples(path, "images" if is_export else None, {}, None, None)
+    return list_samples(path, "images" if is_export else None, {}, None, None).samples
 
 
 def _check_sizes(samples: Sequence[Sample]) -> None:
@@ -48,7 +48,7 @@ def _check_sizes(samples: Sequence[Sample]) -> None:
             with Image.open(sample.image) as image:
                 width, height = image.size
         except OSError:  # a format that Pillow does not know, or a file that the decoder will complain of
-            height, width = read_image(sample.image).shape[:2]
+            height, width = next(read_slices(sample.image, Reading())).shape[:2]
         if min(width, height) < WINDOW:
             raise UserError(
                 f"{sample.image} is of {width}x{height} pixels, smaller than the window of {WINDOW} in which SSIM "
