@@ -12,7 +12,7 @@ from src.command_line import override_parsing, overrides
 from src.command_line.launch import run_command
 
 CONFIG = "generate"
-PATHS = ("run", "out")  # settings whose values are paths
+PATHS = ("run", "out", "c2pa.certificate", "c2pa.key")  # settings whose values are paths
 
 
 def generate(cfg: DictConfig) -> Path:
@@ -24,7 +24,9 @@ def generate(cfg: DictConfig) -> Path:
     from rich.progress import Progress
 
     from src.core import environment
+    from src.core.errors import UserError
     from src.release.card import Publication
+    from src.release.content_credentials import ContentCredentials
     from src.release.copies import describe
     from src.release.export import Export
     from src.release.left_out import LeftOut
@@ -40,6 +42,9 @@ def generate(cfg: DictConfig) -> Path:
     size = run.module.schedule.resolution if cfg.size is None else cfg.size
     given = {key: value for key, value in cfg.masks.items() if key != "reject" and value is not None}
     given |= {key: tuple(value) for key, value in given.items() if key == "may_be_empty"}
+    if (cfg.c2pa.certificate is None) != (cfg.c2pa.key is None):
+        raise UserError("c2pa.certificate and c2pa.key belong together: give both, or none")
+    credentials = ContentCredentials(Path(cfg.c2pa.certificate), Path(cfg.c2pa.key)) if cfg.c2pa.key else None
     real, file_format = RealData(run), instantiate(cfg.format)
     facts: dict[str, object] = {}
     if (masks := real.masks(size, given)) is not None:
@@ -57,12 +62,15 @@ def generate(cfg: DictConfig) -> Path:
         reject=cfg.masks.reject,
         limits=MaskLimits(**given) if masks is None else masks.limits,
         min_distance=cfg.copies.min_distance,
+        watermark=cfg.watermark,
         class_name=cfg.class_name,
     )
     said = Publication(**cfg.card)
     form = "" if file_format.name == "png" else f"_{file_format.name}"
     out = Path(cfg.out) if cfg.out else run.folder / "generated" / f"n{cfg.n}_size{size}_seed{cfg.seed}{form}"
-    export = Export(run, request, out, None if copies is None else copies.originals, facts, file_format, said)
+    export = Export(
+        run, request, out, None if copies is None else copies.originals, facts, file_format, said, credentials
+    )
     with Progress(console=Console(stderr=True), disable=not cfg.progress, transient=True) as bar:
         task = bar.add_task("generating", total=request.n)
         wrote = export.write(cfg.force, lambda done: bar.update(task, completed=done))

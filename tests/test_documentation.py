@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src import evaluate, generate, identify, train
+from src import detect_mark, evaluate, generate, identify, train
 from src.command_line import override_parsing, overrides
 from src.core.errors import UserError
 from src.downstream.asked import divide, settings_of
@@ -44,8 +44,9 @@ def check(command: str) -> None:
     asked = [argument for argument in asked if argument not in flags and "$" not in argument]  # a shell's variable
     if entry == "train":
         overrides.check(entry, override_parsing.quote_paths(asked, train.PATHS, sweeps=True), multirun="-m" in flags)
-    elif entry in ("evaluate", "generate", "identify"):
-        paths = {"evaluate": evaluate, "generate": generate, "identify": identify}[entry].PATHS
+    elif entry in ("detect_mark", "evaluate", "generate", "identify"):
+        modules = {"detect_mark": detect_mark, "evaluate": evaluate, "generate": generate, "identify": identify}
+        paths = modules[entry].PATHS
         overrides.check(entry, override_parsing.quote_paths(asked, paths), multirun=False)
     elif entry == "study":
         divided = divide(asked)
@@ -75,11 +76,5 @@ def test_a_wrong_command_is_found(wrong):
 
 
 def test_the_pages_print_commands_of_every_entry_point():
-    assert {command.split()[0] for command in commands()} == {
-        "train",
-        "evaluate",
-        "generate",
-        "identify",
-        "study",
-        "compare",
-    }
+    entries = {"train", "evaluate", "generate", "study", "compare", "identify", "detect_mark"}
+    assert {command.split()[0] for command in commands()} == entries

@@ -30,6 +30,7 @@ print("loaded:", *(name for name in HEAVY if name in sys.modules))
             for entry in ("train", "generate", "evaluate", "identify")
         ),
         ("study", "unet.imagse=1", "unet.imagse is not a setting; did you mean unet.images?"),
+        ("detect_mark", "image=a", "image is not a setting; did you mean images?"),
         ("compare", "--oot", "the following arguments are required: FOLDER"),
     ],
 )

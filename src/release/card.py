@@ -119,6 +119,8 @@ def dataset_card(data: DataSet) -> str:
         limits=data.limits,
         label=data.format.label,
         source_type=SOURCE_TYPE,
+        watermark=record.get("watermark_found"),
+        signed=record["signed_by"],
         license=data.publication.license,
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,20 @@ from src.core.atomic import write_atomically
 from src.core.clock import Stream, random_generator
 from src.core.environment import git_state
 from src.core.errors import UserError
-from src.core.pixels import to_unit_range
 from src.core.run_folder import digest
 from src.data.description import image_size
 from src.data.fingerprint import DataRecord
 from src.data.provenance import TrainingRecord
 from src.pictures.sample_grid import save_grid
-from src.release import card, croissant, masks
+from src.release import card, croissant, masks, watermark
 from src.release.card import DataSet, Publication
+from src.release.content_credentials import ContentCredentials
 from src.release.copies import Originals
 from src.release.evidence import Evidence
 from src.release.export_folder import DataSetFolder
 from src.release.formats.base import Format
 from src.release.formats.png import Png, relabel
+from src.release.image_files import ImageFiles
 from src.release.journal import Journal
 from src.release.label import SOFTWARE, Label
 from src.release.pixels import shrink, to_pixels
@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 BATCH = 16  # images generated at once, always: a network rounds differently at another number, and bytes would change
 MOST_DRAWS = 10  # per image wanted
 COLUMNS = ("file", "seed", "index", "class", "masks_ok", "sha256")  # of manifest.csv
+LOOKED_AT = 100  # images in which the watermark is looked for when all are written
 PREVIEW = 32  # images in preview.png
 NOTICE = (
     "All images and masks in this data set are synthetic: a neural network generated them, none shows a real patient. "
@@ -62,6 +63,7 @@ class Export:
         facts: of the real images, for who reads ``dataset.json``.
         format: of the files; None: PNG.
         publication: for the dataset card.
+        credentials: to sign the files with.
     """
 
     def __init__(
@@ -73,14 +75,17 @@ class Export:
         facts: Mapping[str, Any] | None = None,
         format: Format | None = None,
         publication: Publication | None = None,
+        credentials: ContentCredentials | None = None,
     ) -> None:
         data, resolution = run.settings["data"], run.module.schedule.resolution
         self.run, self.request, self.originals, self.facts = run, request, originals, facts or {}
         self.path, self.folder = folder, DataSetFolder(folder)
         self.format, self.publication = format or Png(), publication or Publication()
+        self.credentials = credentials
         self.channels = data["channels"]
         self.masks = mask_names(run)
         self.class_name = class_of(data.get("classes") or [], request.class_name, self.format)
+        self.files = ImageFiles(folder, self.format, self.masks, self.class_name, credentials)
         if request.size > resolution:
             raise UserError(f"size={request.size} is more than the generator's {resolution} pixels a side: lower it")
         self.frame = image_size(request.size, data.get("aspect", (1, 1)))
@@ -89,6 +94,13 @@ class Export:
         if request.bits not in self.format.bits:
             raise UserError(
                 f"format={self.format.name} holds no images of bits={request.bits}: use bits=8, or format=png"
+            )
+        if credentials is not None and not self.format.signable:
+            raise UserError(f"format={self.format.name} holds no C2PA manifest: take png, imagefolder, jpeg or tiff")
+        if request.watermark and min(self.frame) < watermark.SMALLEST:
+            raise UserError(
+                f"watermark=true needs images of at least {watermark.SMALLEST} pixels a side, these have "
+                f"{min(self.frame)}: smaller ones lose it too often (docs/export.md)"
             )
         if request.min_distance is not None and originals is None:
             raise ValueError("min_distance needs the originals")
@@ -114,15 +126,24 @@ class Export:
                 self._write_cards(record)  # what is known and said of it may have changed
                 return False
             self.folder.write_card(self._card())
-            for file in self._files(0):
-                file.parent.mkdir(parents=True, exist_ok=True)
+            self.files.make_folders()
             rejected = self._write_images(progress)
             self._write_preview()
-            record = {**self._card(), "complete": True, "rejected": rejected}
+            record = {**self._card(), "complete": True, "rejected": rejected, **self._look_for_mark()}
             self._write_cards(record)
             os.sync()
             self.folder.write_card(record)
         return True
+
+    def _look_for_mark(self) -> dict[str, Any]:
+        """How many of the first images bear the mark as they were written."""
+        if not self.request.watermark:
+            return {}
+        rows = Journal(self.path / "manifest.csv", COLUMNS).rows()[:LOOKED_AT]
+        found = sum(watermark.look_for(self.files.pixels(int(row["index"]))).is_marked for row in rows)
+        if found < len(rows):
+            log.warning(f"the watermark is not found in {len(rows) - found} of the first {len(rows)} images")
+        return {"watermark_found": {"images": len(rows), "found": found}}
 
     def _write_cards(self, record: Mapping[str, Any]) -> None:
         """The dataset card for people and that for machines, where they are not there already."""
@@ -154,13 +175,10 @@ class Export:
             if near or (fault and self.request.reject):
                 rejected.append([index, "copy" if near else fault])
                 continue
-            path, *mask_paths = self._files(index)
-            for kind, pixels, mask_path in zip(self.masks, mask, mask_paths, strict=True):
-                self.format.for_masks.save(pixels.astype(np.uint8) * 255, mask_path, self._label(index, kind))
-            self.format.save(image, path, self._label(index))
+            self.files.save(index, image, mask, partial(self._label, index))
             masks_ok = "" if not self.masks else "false" if fault else "true"
-            file = path.relative_to(self.path).as_posix()
-            manifest.append([file, self.request.seed, index, self.class_name, masks_ok, self._sha256(index)])
+            file = self.files.image(index).relative_to(self.path).as_posix()
+            manifest.append([file, self.request.seed, index, self.class_name, masks_ok, self.files.sha256(index)])
             done += 1
             progress(done)
         return dict(Counter(row["reason"] for row in rejected.rows()).most_common())
@@ -169,7 +187,7 @@ class Export:
         """Forget the images from the first on that a power cut left damaged: they are made anew."""
         for row in manifest.rows():
             index = int(row["index"])
-            if row["sha256"] != self._sha256(index):
+            if row["sha256"] != self.files.sha256(index):
                 log.warning(f"{self.path / row['file']} is damaged or gone: made anew, and all that follow")
                 manifest.drop_from(index)
                 rejected.drop_from(index)
@@ -187,6 +205,8 @@ class Export:
             if self.request.min_distance is not None and self.originals is not None:
                 _, distance = self.originals.nearest(images)
                 near = (distance < self.request.min_distance).tolist()
+            if self.request.watermark:
+                images = torch.from_numpy(watermark.mark(images.numpy() + 1, 2) - 1)
             pixels = to_pixels(images, self.request.bits)
             for i in range(first - start, BATCH):
                 yield start + i, pixels[i], made[i], faults[i], near[i]
@@ -208,7 +228,12 @@ class Export:
 
     @cached_property
     def _case(self) -> str:
-        return digest({"weights": self.run.digest(), **{k: getattr(self.request, k) for k in ("seed", "size", "bits")}})
+        return digest(
+            {
+                "weights": self.run.digest(),
+                **{k: getattr(self.request, k) for k in ("seed", "size", "bits", "watermark")},
+            }
+        )
 
     def identity(self) -> dict[str, Any]:
         """What two visits to a folder must agree on, and what decides every byte of it."""
@@ -220,6 +245,7 @@ class Export:
             "masks": list(self.masks),
             "classes": [self.class_name] if self.class_name else [],
             "format": {"name": self.format.name, **vars(self.format)},
+            "signed_by": self.credentials and self.credentials.fingerprint,  # sha256 of the certificates
             "generator": {
                 "run": run.folder.resolve().name,
                 "model": run.module.name,
@@ -245,32 +271,6 @@ class Export:
 
     def _write_preview(self) -> None:
         rows = Journal(self.path / "manifest.csv", ()).rows()[:PREVIEW]
-        shown = torch.stack([self._read(int(row["index"])) for row in rows])
+        shown = torch.stack([self.files.read(int(row["index"])) for row in rows])
         save_grid(shown, self.path / "preview.png", self.channels)
-        relabel(self.path / "preview.png", self._label())
-
-    def _files(self, index: int) -> list[Path]:
-        """The files of an image: itself and its masks."""
-        part = Path(self.class_name if self.format.folder_per_class else "")
-        image = self.path / "images" / part / f"{index:06d}{self.format.suffix}"
-        mask = f"{index:06d}{self.format.for_masks.suffix}"
-        return [image, *(self.path / "masks" / kind / part / mask for kind in self.masks)]
-
-    def _sha256(self, index: int) -> str:
-        """Of all files of an image, one after the other; empty where one is missing."""
-        total = hashlib.sha256()
-        image, *of_masks = self._files(index)
-        files = [*self.format.files(image), *(file for mask in of_masks for file in self.format.for_masks.files(mask))]
-        for file in files:
-            if not file.is_file():
-                return ""
-            total.update(file.read_bytes())
-        return total.hexdigest()
-
-    def _read(self, index: int) -> Tensor:
-        """An image written earlier and its masks, (C + K, size, size) in [-1, 1]."""
-        image, *of_masks = self._files(index)
-        pixels = [self.format.decode(image.read_bytes())]
-        pixels += [self.format.for_masks.decode(mask.read_bytes()) for mask in of_masks]
-        planes = [to_unit_range(torch.from_numpy(np.atleast_3d(plane))[None]) for plane in pixels]
-        return torch.cat([plane[0].permute(2, 0, 1) for plane in planes])
+        relabel(self.path / "preview.png", self._label(), self.credentials)

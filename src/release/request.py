@@ -23,6 +23,7 @@ class Request:
         bits: per pixel, 8, or 16 for grey images.
         reject: leave out images whose masks do not pass ``limits``; false: keep them and say so in manifest.csv.
         min_distance: leave out images nearer than this to an original (``src.release.copies``); None: do not look.
+        watermark: mark the pixels of the images (``src.release.watermark``).
         class_name: what all images show, where the run does not know; None: it does, or nobody does.
 
     Raises:
@@ -36,6 +37,7 @@ class Request:
     reject: bool = True
     limits: masks.MaskLimits = field(default_factory=masks.MaskLimits)
     min_distance: float | None = None
+    watermark: bool = False
     class_name: str | None = None
 
     def __post_init__(self) -> None:

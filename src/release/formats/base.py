@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from src.core.atomic import write_atomically
+from src.release.content_credentials import ContentCredentials
 from src.release.label import Label
 
 
@@ -70,11 +71,11 @@ class Format(ABC):
         """All that is written for the file ``path``."""
         return [path]
 
-    def save(self, pixels: np.ndarray, path: Path, label: Label) -> None:
-        """Write a file and what belongs to it; ``path`` ends with the suffix."""
-        self.write(self.encode(pixels, label), path, label)
-
-    def write(self, content: bytes, path: Path, label: Label) -> None:
+    def save(self, pixels: np.ndarray, path: Path, label: Label, credentials: ContentCredentials | None = None) -> None:
+        """Write a file, signed with ``credentials`` if any, and what goes beside it; ``path`` ends with the suffix."""
+        content = self.encode(pixels, label)
+        if credentials is not None:
+            content = credentials.sign(content, self.media_type, label)
         sidecar = self.sidecar(label)
         for file in self.files(path)[1:]:
             write_atomically(file, sidecar or "", durable=False)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from src.core.atomic import atomic_write
+from src.release.content_credentials import ContentCredentials
 from src.release.formats.base import Format, Loader
 from src.release.label import Label
 
@@ -56,12 +56,11 @@ class Png(Format):
             return np.array(picture)
 
 
-def relabel(path: Path, label: Label) -> None:
-    """Write the label into a PNG that is there already."""
+def relabel(path: Path, label: Label, credentials: ContentCredentials | None = None) -> None:
+    """Write the label into a PNG that is there already, and sign it where there are ``credentials``."""
     with Image.open(path) as picture:
-        picture.load()
-        with atomic_write(path) as file:
-            picture.save(file, format="PNG", pnginfo=_chunks(label))
+        pixels = np.array(picture)
+    Png().save(pixels, path, label, credentials)
 
 
 def _chunks(label: Label) -> PngInfo:
