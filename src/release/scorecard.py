@@ -5,7 +5,7 @@ What nobody measured says so: a scorecard promises no more than was found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from src.release.copies import describe
@@ -14,8 +14,7 @@ from src.release.formats.base import Format
 from src.scoring.titles import TITLES
 
 NOT_MEASURED = "not measured"
-FIDELITY = ("fid", "kid", "precision", "density", "am_score", "mode_score", "inception_score")
-VARIETY = ("recall", "coverage", "ssim_diversity")
+VARIETY = ("recall", "coverage", "clipped_coverage", "rke", "ssim_diversity")  # all other scores tell of likeness too
 
 
 class Line(NamedTuple):
@@ -27,8 +26,8 @@ class Line(NamedTuple):
 def scorecard(record: Mapping[str, Any], evidence: Evidence, file_format: Format, license: str | None) -> list[Line]:
     """``record`` is the content of ``dataset.json``, with ``rejected``."""
     return [
-        Line("Congruence", "Are the images distributed as real ones?", _scores(evidence, FIDELITY)),
-        Line("Coverage", "Do they vary as much as real ones?", _scores(evidence, VARIETY)),
+        Line("Congruence", "Are the images distributed as real ones?", _scores(evidence, of_variety=False)),
+        Line("Coverage", "Do they vary as much as real ones?", _scores(evidence, of_variety=True)),
         Line("Constraint", "Do they keep to anatomy and physics?", _constraint(record)),
         Line("Completeness", "Is what a task needs there?", _completeness(record)),
         Line("Compliance", "Privacy, formats, rules?", _compliance(record, file_format, license)),
@@ -50,13 +49,13 @@ def copies_sentence(record: Mapping[str, Any]) -> str:
     )
 
 
-def _scores(evidence: Evidence, names: Sequence[str]) -> str:
+def _scores(evidence: Evidence, of_variety: bool) -> str:
     row, floor = evidence.generator, evidence.floor
-    if row is None or not (there := [name for name in names if name in row.scores]):
+    if row is None or not (there := [name for name in row.scores if (name in VARIETY) == of_variety]):
         return f"{NOT_MEASURED} (`python -m src.evaluate` does)"
     texts = []
     for name in there:
-        text = f"{TITLES[name]} {row.scores[name]:.4g}"
+        text = f"{TITLES.get(name, name)} {row.scores[name]:.4g}"
         if name in row.intervals:
             text += " [{:.3g}, {:.3g}]".format(*row.intervals[name])
         if floor is not None and name in floor.scores:
