@@ -104,11 +104,12 @@ def test_the_command_names_the_images_that_bear_the_mark(looked_for, tmp_path):
     for name, form in {"a": Png(), "b": Dicom(), "c": Nifti(), "d": Npz()}.items():
         form.save(marked(texture(5)), tmp_path / f"{name}{form.suffix}", LABEL)
     Png().save(texture(6), tmp_path / "real.png", LABEL)
+    Image.fromarray(marked(texture(5))).convert("RGBA").save(tmp_path / "e.webp", lossless=True)
     status, out, _ = looked_for("images=.", "out=marks.csv")
-    assert status == 0 and "4 of 5 images bear the mark" in out
+    assert status == 0 and "5 of 6 images bear the mark" in out
     assert "real.png: no mark found" in out and "b.dcm: marked as synthetic (score" in out
     table = (tmp_path / "marks.csv").read_text().splitlines()
-    assert len(table) == 6 and table[0] == "file,marked,score,scale" and table[-1].startswith("real.png,false,")
+    assert len(table) == 7 and table[0] == "file,marked,score,scale" and table[-1].startswith("real.png,false,")
     assert "1 of 1 images" in looked_for("images=a.png")[1]
 
 
@@ -118,6 +119,8 @@ def test_what_cannot_be_looked_at_is_one_line(looked_for, tmp_path):
         assert status == 2 and said in err and err.count("\n") == 1
     (tmp_path / "bad.npz").write_bytes(b"PK")
     assert "cannot read bad.npz" in looked_for("images=bad.npz")[2]
+    np.savez(tmp_path / "real.npz", pixels=np.zeros((128, 128)))
+    assert "its values are float64" in looked_for("images=real.npz")[2]
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no images"):
         image_files(tmp_path / "empty")
