@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.command_line import overrides
+from src.command_line import override_parsing, overrides
 from src.command_line.launch import run_command
 
 CONFIG = "detect_mark"
@@ -46,7 +46,8 @@ def detect_mark(cfg: DictConfig) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     def task(asked: list[str]) -> None:
-        detect_mark(overrides.check(CONFIG, overrides.quote_paths(asked, PATHS), multirun=False, can_sweep=False))
+        quoted = override_parsing.quote_paths(asked, PATHS)
+        detect_mark(overrides.check(CONFIG, quoted, multirun=False, can_sweep=False))
 
     return run_command(CONFIG, task, arguments, goes_on=False)
 
