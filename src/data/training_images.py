@@ -107,7 +107,7 @@ def read_synthetic(folder: str, description: Description, cache: str) -> Split:
     if found is None:
         raise UserError(
             f"training.synthetic={folder} has no images that a training reads ({', '.join(readable_suffixes())}): "
-            "export them again with format=png, jpeg, tiff, dicom or imagefolder"
+            "export them again with format=png"
         )
     data = FolderData(
         root=folder,
