@@ -16,6 +16,7 @@ from src.downstream.asked import divide, settings_of
 from tests.conftest import ROOT
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "Makefile")
+OTHERS = {"detect_mark": detect_mark, "evaluate": evaluate, "generate": generate, "identify": identify}
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"`([^`]*)`")
 COMMAND = re.compile(r"python -m src\.(.+)")
@@ -44,9 +45,10 @@ def check(command: str) -> None:
     asked = [argument for argument in asked if argument not in flags and "$" not in argument]  # a shell's variable
     if entry == "train":
         overrides.check(entry, override_parsing.quote_paths(asked, train.PATHS, sweeps=True), multirun="-m" in flags)
-    elif entry in ("detect_mark", "evaluate", "generate", "identify"):
-        modules = {"detect_mark": detect_mark, "evaluate": evaluate, "generate": generate, "identify": identify}
-        paths = modules[entry].PATHS
+    elif entry in (
+        named := {"detect_mark": detect_mark, "evaluate": evaluate, "generate": generate, "identify": identify}
+    ):
+        paths = named[entry].PATHS
         overrides.check(entry, override_parsing.quote_paths(asked, paths), multirun=False)
     elif entry == "study":
         divided = divide(asked)
@@ -76,5 +78,12 @@ def test_a_wrong_command_is_found(wrong):
 
 
 def test_the_pages_print_commands_of_every_entry_point():
-    entries = {"train", "evaluate", "generate", "study", "compare", "identify", "detect_mark"}
-    assert {command.split()[0] for command in commands()} == entries
+    assert {command.split()[0] for command in commands()} == {
+        "train",
+        "evaluate",
+        "generate",
+        "identify",
+        "study",
+        "compare",
+        "detect_mark",
+    }
