@@ -40,7 +40,7 @@ def identify(cfg: DictConfig) -> Path:
     files: list[str] = []
     images = torch.empty(0)
     if cfg.images:
-        files, images = read_queries(Path(cfg.images).expanduser(), Path(cfg.paths.cache), cfg.resolution, channels)
+        files, images = read_queries(Path(cfg.images).expanduser(), cfg.paths.cache, cfg.resolution, channels)
     named = resolvers.run_name(None, cfg.hydra.overrides.task).replace("=", "-").replace(",", "_")
     out = Path(cfg.out or Path(cfg.paths.outputs) / CONFIG / named).expanduser()
     try:

@@ -153,6 +153,7 @@ def small(side: int) -> str:
         (lambda: ("among=[bars,chest_ct]", "paths.data=here"), "chest_ct is not in here/chest-ctscan-images/Data: get"),
         (lambda: ("among=[bars,discs]", small(10)), "asked/tiny.png is of 10x40 pixels, smaller than the window of 11"),
         (lambda: ("among=[bars,discs]", "images=gone"), "images=gone does not exist: give an image or a folder"),
+        (lambda: ("among=[bars,discs]", "images=few/notes.txt"), "images=few/notes.txt is of no format that is"),
         (lambda: ("among=[bars,discs]", "resolution=8"), "resolution=8 must be a whole number of at least 11"),
         (lambda: ("among=[bars,phantom]", "resolution=33", "paths.cache=c"), None),
         (lambda: ("among=[bars,few]",), "few has 3 images to compare with and 1 to test on: it needs 5 and 1"),
@@ -160,7 +161,7 @@ def small(side: int) -> str:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_and_leaves_nothing_behind(identify, arguments, said) -> None:
-    make(Path("few"), "bars", range(4))
+    (make(Path("few"), "bars", range(4)) / "notes.txt").write_text("none")
     outcome = identify(*arguments())
     if said is None:  # phantoms are drawn at any size
         assert outcome.status == 0, outcome.err

@@ -2,55 +2,53 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
 from src.core.errors import UserError
-from src.data.build import Builder, DecodeSettings
-from src.data.formats import read_slices, require_packages
-from src.data.formats.base import Reading
-from src.data.listing import Sample, list_samples
-from src.data.store import Store
-from src.identification.sets import to_unit
+from src.data.formats import Reading, is_readable, read_slices, readable_suffixes
+from src.identification.sets import open_folder, to_unit
 from src.metrics.diversity import WINDOW
 
 
-def read_queries(path: Path, cache: Path, resolution: int, channels: int) -> tuple[list[str], Tensor]:
+def read_queries(path: Path, cache: str, resolution: int, channels: int) -> tuple[list[str], Tensor]:
     """Files, and images (N, channels, H, W) in [0, 1], of a file, a folder, or what src.generate wrote.
 
     Raises:
         UserError: there is none, one cannot be read, or is smaller than the window in which SSIM compares.
     """
-    samples = _samples(path)
-    _check_sizes(samples)
-    require_packages([sample.image for sample in samples])
-    frame = (resolution, resolution)
-    settings = DecodeSettings(frame, channels, "pad", None, (), "fail", no_masks=True, questions=False)
-    builder = Builder(samples, [0] * len(samples), (), settings, os.cpu_count() or 1)
-    store = Store.open_or_build(cache / f"identified-{builder.key()}", builder.build)
-    return list(store.meta["files"]), to_unit(store.images, channels)
-
-
-def _samples(path: Path) -> Sequence[Sample]:
     if not path.exists():
         raise UserError(f"images={path} does not exist: give an image or a folder of images")
-    is_export = (path / "dataset.json").exists() and (path / "images").is_dir()
-    return list_samples(path, "images" if is_export else None, {}, None, None).samples
+    if path.is_dir():
+        return _read(path, cache, resolution, channels)
+    if not is_readable(path):
+        raise UserError(f"images={path} is of no format that is read here: {', '.join(readable_suffixes())}")
+    with tempfile.TemporaryDirectory() as folder:  # a folder that holds this file alone
+        alone = Path(folder) / path.name
+        alone.symlink_to(path.resolve())
+        return _read(Path(folder), cache, resolution, channels)
 
 
-def _check_sizes(samples: Sequence[Sample]) -> None:
-    for sample in samples:
+def _read(folder: Path, cache: str, resolution: int, channels: int) -> tuple[list[str], Tensor]:
+    data = open_folder(folder, cache, resolution, channels=channels)
+    split = data.split("train")
+    _check_sizes({data.root / file.rpartition("#")[0] if "#" in file else data.root / file for file in split.files()})
+    return split.files(), to_unit(split.store.images[split.rows], channels)
+
+
+def _check_sizes(files: Iterable[Path]) -> None:
+    for file in sorted(files):
         try:
-            with Image.open(sample.image) as image:
+            with Image.open(file) as image:
                 width, height = image.size
-        except OSError:  # a format that Pillow does not know, or a file that the decoder will complain of
-            height, width = next(read_slices(sample.image, Reading())).shape[:2]
+        except OSError:  # a format that Pillow does not know
+            height, width = next(read_slices(file, Reading())).shape[:2]
         if min(width, height) < WINDOW:
             raise UserError(
-                f"{sample.image} is of {width}x{height} pixels, smaller than the window of {WINDOW} in which SSIM "
+                f"{file.resolve()} is of {width}x{height} pixels, smaller than the window of {WINDOW} in which SSIM "
                 "compares: leave it out"
             )

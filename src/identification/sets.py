@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.decode import LUMA
 from src.data.folder import FolderData
+from src.data.formats import is_readable
 from src.data.store import Split
 
 FEWEST = 5  # references of a set: with fewer nothing can be said of how they vary
@@ -89,7 +91,7 @@ def _open(name: str, paths: DictConfig, resolution: int) -> ImageData:
     if name not in known:
         if not Path(name).expanduser().is_dir():
             raise UserError(f"among names {name!r}, which is no folder, nor one of conf/data: {', '.join(known)}")
-        return FolderData(name, paths.cache, resolution, Path(name).name, splits={"train": 1.0}, duplicates="drop")
+        return open_folder(Path(name).expanduser(), paths.cache, resolution, duplicates="drop")
     cfg = overrides.compose("evaluate", [f"data={name}", f"resolution={resolution}"])
     with open_dict(cfg):
         cfg.paths = paths
@@ -98,6 +100,16 @@ def _open(name: str, paths: DictConfig, resolution: int) -> ImageData:
     data: ImageData = instantiate(cfg.data)
     data.prepare()
     return data
+
+
+def open_folder(folder: Path, cache: str, resolution: int, **options: Any) -> FolderData:
+    """All images of a folder, or of its sub-folders as classes; of what src.generate wrote, without the masks."""
+    within = folder / "images" if (folder / "dataset.json").exists() and (folder / "images").is_dir() else folder
+    flat = any(path.is_file() and is_readable(path) for path in within.iterdir())
+    return FolderData(
+        str(within), cache, resolution, folder.name, mask_folders={}, layout="flat" if flat else "class",
+        splits={"train": 1.0}, questions=False, **options,
+    )  # fmt: skip
 
 
 def _divide(data: ImageData, title: str, seed: int) -> tuple[Split, Split]:
