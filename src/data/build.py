@@ -132,14 +132,13 @@ class Builder:
         _write_images(folder / "images.npy", images[:, :channels], rows, deep, window)
         if names:
             _write_rows(folder / "masks.npy", masks, rows)
-        source = [image.sample for image in decoded.values()]
         np.save(folder / "labels.npy", np.array([self._label(image) for image in decoded.values()], np.int64))
         for name in ("decoded.npy", "decoded_masks.npy"):
             (folder / name).unlink()
         return {
             "classes": self.classes,
             "files": [image.file for image in decoded.values()],
-            **self._sources(source, headers),
+            **self._sources(list(decoded.values()), headers),
             "skipped": {self.samples[row].file: reason for row, reason in self.skipped.items()},
             "window": window,
             "notes": found.notes,
@@ -265,14 +264,15 @@ class Builder:
             for (name, _), paths in zip(self.settings.mask_folders, sample.masks, strict=True)
         ]
 
-    def _sources(self, source: Sequence[int], headers: Mapping[int, Header]) -> dict[str, Any]:
+    def _sources(self, decoded: Sequence[Decoded], headers: Mapping[int, Header]) -> dict[str, Any]:
         """What rows of files with several slices, or with a patient's name, are kept with."""
+        source = [image.sample for image in decoded]
         known: dict[str, Any] = {}
         if any(header.slices > 1 for header in headers.values()) or any(sample.array for sample in self.samples):
             known["sources"] = [self.samples[index].file for index in source]
         cases = {index: self._case(index, headers[index]) for index in set(source)}
-        if None not in cases.values():
-            known["cases"] = [cases[index] for index in source]
+        if any(cases.values()):  # a file without a case is one of its own
+            known["cases"] = [cases[index] or image.file for index, image in zip(source, decoded, strict=True)]
         return known
 
     def _case(self, index: int, header: Header) -> str | None:

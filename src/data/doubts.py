@@ -60,6 +60,15 @@ def refuse_mask_folders(names: Sequence[str], root: Path, files: Sequence[str]) 
         )
 
 
+def refuse_mask_folder(images: str) -> None:
+    """A folder named as masks is none of images."""
+    if any(map(means_masks, images.split("/"))):
+        raise UserError(
+            f"data.images={images} is named as masks: give the folder of the images, and that of the masks as "
+            f"data.mask_folders='{{name: {images}}}', or data.mask_folders={{}} says that they are images"
+        )
+
+
 def refuse_masks_beside(images: Sequence[str], mask_folders: Mapping[str, str] | None) -> None:
     """Files named as the mask of another are no images, unless ``mask_folders`` is {}."""
     if mask_folders is not None and not mask_folders:
@@ -84,7 +93,7 @@ def refuse_class_or_case(names: Sequence[str], root: Path) -> None:
     shown = ", ".join(names[:3])
     raise UserError(
         f"the {len(names)} sub-folders of {root} ({shown}{', …' * (len(names) > 3)}) may be patients or classes: set "
-        "data.layout=case (a patient each) or data.layout=class (a class each)"
+        "data.layout=case (a patient each), data.layout=class (a class each) or data.layout=flat (neither)"
     )
 
 

@@ -15,7 +15,8 @@ from src.core.errors import UserError
 from src.data.decode import is_grey
 
 UNLIKE = 8  # one window leaves a 16-bit image nearly black where another is brighter by more than this factor
-TWO_VALUED = 0.1  # of the images: from this share on they are most likely masks among images
+SUSPECT = 0.1  # of the images: if more have but few values, they are most likely masks among images
+FEW, LARGE = 4, 64  # values at most of such an image, and its pixels at least
 MOST, OF_MOST = 0.5, 0.75  # masks that cover more than this, in so many of the images, are most likely dark on white
 MEANS = ("covered", "kept", "parts", "parts_kept")  # of Decoded: averaged over the images that have the structure
 WHOLE = np.ones((3, 3), int)  # parts that touch at a corner are one
@@ -32,7 +33,7 @@ class Decoded:
     grey: bool
     deep: bool  # 16 bits
     maximum: int  # of its pixels
-    two_valued: bool  # as masks are
+    few_valued: bool  # as masks and label maps are
     covered: tuple[float, ...]  # share of the image in each mask
     kept: tuple[float, ...]  # the same of the stored mask
     parts: tuple[int, ...]  # 8-connected, of each mask
@@ -47,7 +48,7 @@ class Decoded:
         """``mask`` and ``stored``: (K, H, W), 0 or 1, as in the file and as kept."""
         return cls(
             row, sample, file, (image.shape[1], image.shape[0]), is_grey(image), image.dtype == np.uint16,
-            int(image.max()), has_two_values(image), _means(mask), _means(stored), _parts(mask), _parts(stored),
+            int(image.max()), has_few_values(image), _means(mask), _means(stored), _parts(mask), _parts(stored),
             hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(), number,
         )  # fmt: skip
 
@@ -94,37 +95,36 @@ def judge(
     if window is not None:
         found.notes.append(f"16-bit values from {window[0]:g} to {window[1]:g} are scaled to the whole range")
         found.warnings += _unlike(decoded) if own_window else []
-    few = [one.file for one in decoded if one.two_valued]
+    few = [one.file for one in decoded if one.few_valued]
     if few and not are_images:
-        found.warnings.append(f"{len(few)} images are of two values only, as masks are, such as {few[0]}")
+        found.warnings.append(f"{len(few)} images are of two to four values only, as masks are, such as {few[0]}")
     return found
 
 
-def has_two_values(image: np.ndarray) -> bool:
-    """Whether exactly two values or colours occur."""
-    some = image[:: max(1, image.shape[0] // 16)]  # most images show a third there
-    return _count_up_to_three(some) < 3 and _count_up_to_three(image) == 2
+def has_few_values(image: np.ndarray) -> bool:
+    """Whether two to four values or colours occur in an image that is large enough to show more."""
+    some = image[:: max(1, image.shape[0] // 16)]  # most images show more there
+    return image.shape[0] * image.shape[1] >= LARGE and _count(some) <= FEW and 1 < _count(image) <= FEW
 
 
-def _count_up_to_three(image: np.ndarray) -> int:
-    pixels = image.reshape(-1, image.shape[2] if image.ndim == 3 else 1)
-    unlike = (pixels != pixels[0]).any(1)
-    if not unlike.any():
-        return 1
-    return 2 if (pixels[unlike] == pixels[unlike.argmax()]).all() else 3
+def _count(image: np.ndarray) -> int:
+    """Values, or colours as numbers of three bytes or words."""
+    if image.ndim == 2:
+        return len(np.unique(image))
+    return len(np.unique(image.astype(np.int64) @ (1 << 16 * np.arange(image.shape[2]))))
 
 
 def _refuse_masks(decoded: Sequence[Decoded]) -> None:
     of_files: dict[int, bool] = {}
-    for one in decoded:  # the last slices of a volume may have two values
-        of_files[one.sample] = of_files.get(one.sample, True) and one.two_valued
+    for one in decoded:  # the last slices of a volume may have few values
+        of_files[one.sample] = of_files.get(one.sample, True) and one.few_valued
     few = [sample for sample, two in of_files.items() if two]
-    if len(few) >= max(1, TWO_VALUED * len(of_files)):
+    if len(few) >= max(1, SUSPECT * len(of_files)):
         first = next(one for one in decoded if one.sample == few[0])
         raise UserError(
-            f"{len(few)} of {len(of_files)} images are of two values only, as masks are, such as {first.file}: name "
-            "the folders of the images and of the masks, data.images=<folder> data.mask_folders='{name: <folder>}', or "
-            "data.mask_folders={} says that they are no masks"
+            f"{len(few)} of {len(of_files)} images are of two to four values only, as masks are, such as {first.file}: "
+            "name the folders of the images and of the masks, data.images=<folder> "
+            "data.mask_folders='{name: <folder>}', or data.mask_folders={} says that they are no masks"
         )
 
 

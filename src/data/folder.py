@@ -142,7 +142,7 @@ class FolderData(ImageData):
             window=(0.0, float(TOP)) if values == "rescaled" else edges,
             mask_folders=tuple((self.mask_folders or {}).items()),
             on_error=on_error,
-            reading=Reading(alpha, channel, slice_axis, values, edges if values == "rescaled" else None, array),
+            reading=Reading(alpha, channel, slice_axis, values, edges if values == "rescaled" else None, array=array),
             volumes=volumes,
             slices=slices,
             slice_step=slice_step,
@@ -151,6 +151,8 @@ class FolderData(ImageData):
             no_masks=self.mask_folders == {},
             questions=questions,
         )
+        if mask_labels and inverted_masks:
+            raise UserError("data.inverted_masks is for masks of one structure: data.mask_labels names values instead")
         for mask in inverted_masks or ():
             _one_of("inverted_masks", mask, self.settings.mask_names)
         if self.split_folders is None:
@@ -213,7 +215,8 @@ class FolderData(ImageData):
                 logger.warning(
                     "%s: %d of %d images left out, the first: %s", self.name, len(skipped), len(samples), skipped[0]
                 )
-            lines, warnings = passed_over(listing, self.root if self.root.is_dir() else self.root.parent)
+            tables = (self.labels_csv, self.group_csv)
+            lines, warnings = passed_over(listing, self.root if self.root.is_dir() else self.root.parent, tables)
             for line in [*summarise(store, self._splits), *lines]:
                 logger.info("%s: %s", self.name, line)
             for warning in warnings:
@@ -255,12 +258,14 @@ class FolderData(ImageData):
             rows = split_rows(groups, strata, self.fractions, self.split_by, self.seed)
             return {name: kept[own] for name, own in rows.items()}
         split_of = {sample.file: sample.split for sample in samples}
+        asked = self.group or self.group_csv or self.group_starts
+        as_it_is = f"set data.group={'null' if asked else chr(39) + '.+' + chr(39)} to take the folders as they are"
         home: dict[str, str | None] = {}
         for group, file in zip(groups, files, strict=True):
             if home.setdefault(group, split_of[file]) != split_of[file]:
                 raise UserError(
-                    f"the group {group!r} is in the splits {home[group]} and {split_of[file]}: set data.group=null to "
-                    "take the folders as they are, or divide one of them anew with data.root and data.splits"
+                    f"the group {group!r} is in the splits {home[group]} and {split_of[file]}: {as_it_is}, or divide "
+                    "one of them anew with data.root and data.splits"
                 )
         owner = np.array([split_of[file] for file in files])
         rows = {name: np.flatnonzero(owner == name) for name in self.split_folders}

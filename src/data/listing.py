@@ -120,6 +120,8 @@ class _Part:
 
     def read(self) -> None:
         self.readable = [file for file in self.tree.files if is_readable(self.tree.root / file)]
+        if self.images and self.mask_folders is None:
+            doubts.refuse_mask_folder(self.images)
         given = self.mask_folders or {}
         masks = {name: self._mask_pattern(name, text) for name, text in given.items() if not is_json(text)}
         pattern, below = self._image_pattern()
@@ -210,7 +212,7 @@ class _Part:
                 )
             kept = flat or one
         elif self.layout == "flat":
-            kept = flat
+            kept = [*depths]
         else:
             wanted = self.layout.count("/") + 1
             kept = [file for file, depth in depths.items() if depth >= wanted]

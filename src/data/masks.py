@@ -50,7 +50,7 @@ class LabelMap:
                         f'data.mask_labels.{name}={value} must be a whole number, a colour such as "#ff0000", '
                         f"{EVERYTHING}, or a list of them: mask {path} has no names"
                     )
-        if labels.ndim == 3 and (labels == labels[..., :1]).all() and not self._has_colours():
+        if labels.ndim == 3 and (labels == labels[..., :1]).all() and not self.has_colours():
             labels = labels[..., 0]
         if labels.ndim == 3:
             return self._split_colours(labels, path)
@@ -64,7 +64,8 @@ class LabelMap:
             )
         return np.stack([_any_of(labels, values) for _, values in self.values]).astype(np.uint8)
 
-    def _has_colours(self) -> bool:
+    def has_colours(self) -> bool:
+        """Whether a structure is named by its colour."""
         return any(isinstance(value, str) and value != EVERYTHING for _, values in self.values for value in values)
 
     def _split_colours(self, labels: np.ndarray, path: Path) -> np.ndarray:
@@ -211,7 +212,9 @@ def _read(path: Path | Annotated, labels: LabelMap | None, inverted: bool, axis:
             )
             yield np.stack([annotations.draw(path.image, categories) for categories in wanted])
         return
-    for values in formats.read_labels(path, Reading(axis=axis)):
+    indices = labels is not None and not labels.has_colours()
+    for values in formats.read_labels(path, Reading(axis=axis, indices=indices)):
+        values = values.astype(np.uint8) if values.dtype == np.bool_ else values
         if labels is not None:
             yield labels.split(values, path)
         else:

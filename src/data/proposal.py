@@ -12,6 +12,7 @@ from pathlib import Path
 from src.data.pattern import split_path
 from src.data.words import mask_end, means_masks, split_of, words
 
+SIGNS = ("_", "-", ".", " ")  # that part what a name begins with from the rest
 Folder = tuple[str, ...]  # the parts of its path
 
 
@@ -63,18 +64,22 @@ def _propose_masks(said: Proposal, files: Sequence[str], folders: Sequence[Folde
         return
     stems = [split_path(file)[1] for file, _ in images]
     said.images = _column(sorted({folder for _, folder in images}))
-    for home in dict.fromkeys(filter(None, homes)):
-        masks = [(file, folder) for file, folder, own in zip(files, folders, homes, strict=True) if own == home]
-        where = _column(sorted({folder for _, folder in masks}))
-        how = pairing(stems, [split_path(file)[1] for file, _ in masks])
-        name = mask_name(home, {other for other in homes if other})
+    own = {
+        home: [(file, folder) for file, folder, other in zip(files, folders, homes, strict=True) if other == home]
+        for home in dict.fromkeys(filter(None, homes))
+    }
+    named = {home: [split_path(file)[1] for file, _ in masks] for home, masks in own.items()}
+    firsts = [how[0] for masks in named.values() if (how := pairing(stems, masks))]
+    image = next((first for first in firsts if first != "*"), "*")  # all masks have to pair with it
+    for home, masks in own.items():
+        where, name = _column(sorted({folder for _, folder in masks})), mask_name(home, own)
+        how = pairing(stems, named[home], image)
         if how is None or where is None:
             said.masks[name] = f"{where}/**" if where and "*" in where else where or home
-            continue
-        image, mask = how
-        said.masks[name] = where if mask == "*" else f"{where}/{mask}"
-        if image != "*" and said.images is not None:
-            said.images = f"{said.images}/{image}".removeprefix("/")
+        else:
+            said.masks[name] = where if how[1] == "*" else f"{where}/{how[1]}"
+    if image != "*" and said.images is not None:
+        said.images = f"{said.images}/{image}".removeprefix("/")
 
 
 def _mask_homes(files: Sequence[str], folders: Sequence[Folder]) -> list[str | None]:
@@ -99,10 +104,13 @@ def ends_beside(files: Sequence[str]) -> str | None:
     return f"*{shared}" if len(found) == 1 else f"*{shared}**"
 
 
-def pairing(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] | None:
-    """Patterns of the stems of images and masks under which most images have a mask; None where none fits."""
+def pairing(images: Sequence[str], masks: Sequence[str], image: str | None = None) -> tuple[str, str] | None:
+    """Patterns of the stems of images and masks under which most images have a mask; None where none fits.
+
+    ``image``: the only pattern of images that will do.
+    """
     own, others = sorted(set(images)), sorted(set(masks))
-    if _pairs(own, others, "*", "*"):
+    if image in (None, "*") and _pairs(own, others, "*", "*"):
         return "*", "*"
     known = frozenset(own)
     ends = Counter(other[len(stem) :] for other in others if (stem := _longest_start(other, known)))
@@ -114,16 +122,17 @@ def pairing(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] | No
     image_start, mask_start = (re.sub(r"\d+$", "", _common_start(list(names))) for names in (own, others))
     tried += [(f"{image_start}*", f"{mask_start}*"), (f"*{image_end}", f"*{mask_end_}")]
     tried += [(f"{image_start}*{image_end}", f"{mask_start}*{mask_end_}")]
-    for image, mask in tried:
-        if _pairs(own, others, image, mask):
-            return image, mask
-    return None
+    tried += [(f"*{sign}**", mask) for sign in SIGNS for mask in (f"*{mask_end_}", f"*{sign}**") if mask != "*"]
+    fits = (how for how in tried if image in (None, how[0]) and _pairs(own, others, *how))
+    return next(fits, None)
 
 
 def mask_name(folder: str, among: Collection[str]) -> str:
     """A name for the structure in a folder: "lung masks" → lung, "masks" → mask."""
     own = [
-        word for word in words(folder) if not means_masks(word) and word not in ("ground", "truth", "i", "png", "tr")
+        word
+        for word in words(folder)
+        if len(word) > 2 and not means_masks(word) and word not in ("ground", "truth", "png")
     ]
     return "_".join(own) or ("mask" if len(among) == 1 else re.sub(r"\W+", "_", folder).lower())
 

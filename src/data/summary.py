@@ -12,6 +12,11 @@ from src.data.listing import Listing
 from src.data.store import Split, Store, count_splits
 from src.data.tree import suffix_of
 
+IMAGES = frozenset(  # suffixes of images and of what holds some, that are not read
+    {".svs", ".ndpi", ".czi", ".lif", ".vsi", ".mrxs", ".heic", ".heif", ".avif", ".nrrd", ".nhdr", ".mgz", ".img",
+     ".hdr", ".mat",
+     ".h5", ".hdf5", ".avi", ".mp4", ".mov", ".wmv", ".zip", ".tar", ".tar.gz", ".rar", ".7z", ".psd", ".pdf"}
+)  # fmt: skip
 SHOWN = 12  # classes named with their counts
 
 
@@ -26,7 +31,7 @@ def _images(store: Store, splits: Mapping[str, Split]) -> str:
     more = f" and {facts['other_sizes']} more sizes" if facts["other_sizes"] else ""
     bits = " and ".join(map(str, facts["bits"]))
     volumes = len(set(store.meta["sources"])) if "sources" in store.meta else 0
-    slices = f", slices of {volumes} files," if volumes else ""
+    slices = f" in {volumes} files," if volumes else ""
     colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
     return f"{len(store.labels)} images{slices} {colour}, {bits} bits ({sizes}{more}): {count_splits(splits)}"
 
@@ -51,7 +56,7 @@ def _masks(store: Store) -> list[str]:
     ]
 
 
-def passed_over(listing: Listing, root: Path) -> tuple[list[str], list[str]]:
+def passed_over(listing: Listing, root: Path, tables: Sequence[str | None] = ()) -> tuple[list[str], list[str]]:
     """Lines for the log, and warnings, of files that are no images and of images that lie too deep."""
     deep = [file for file in listing.passed_over if is_readable(root / file)]
     warnings = []
@@ -62,12 +67,12 @@ def passed_over(listing: Listing, root: Path) -> tuple[list[str], list[str]]:
         )
     by_suffix: dict[str, list[str]] = {}
     for file in listing.passed_over:
-        if file not in deep:
+        if file not in deep and file not in tables:
             by_suffix.setdefault(suffix_of(file) or "without suffix", []).append(file)
-    lines = []
-    if by_suffix:
-        texts = [f"{len(files)} {suffix} (such as {files[0]})" for suffix, files in sorted(by_suffix.items())]
-        lines.append(f"passed over {', '.join(texts)}")
+    lines: list[str] = []
+    for kinds, where in ((by_suffix.keys() - IMAGES, lines), (by_suffix.keys() & IMAGES, warnings)):
+        texts = [f"{len(by_suffix[kind])} {kind} (such as {by_suffix[kind][0]})" for kind in sorted(kinds)]
+        where += [f"passed over {', '.join(texts)}"] if texts else []
     for name, spare in listing.unpaired.items():
         if spare:
             lines.append(f"{len(spare)} masks of {name} are of no image, such as {spare[0]}")

@@ -36,6 +36,8 @@ def read_column(
             raise UserError(f"{option}: {table} has no row for {file}: add it{there}")
         if found.setdefault(name, file) != file:
             raise UserError(f"{option}: {name!r} of {table} is {found[name]} and {file}: name files by their paths")
+    if spare := [name for name in values if name not in found]:
+        logger.warning("%s: %d rows of %s are of no image, such as %s", option, len(spare), table, spare[0])
     return [values[name] for name in found]
 
 

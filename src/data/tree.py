@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+OF_SYSTEMS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "#recycle", "System Volume Information", "lost+found"})
 LOOSE = (".gz", ".bz2")  # suffixes that say nothing alone: "scan.nii.gz"
 
 
@@ -27,7 +28,8 @@ def suffix_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Tree:
-    """The files below ``root`` by path, with forward slashes, without hidden ones; links are followed."""
+    """The files below ``root`` by path, with forward slashes, without hidden ones and those of operating systems;
+    links are followed."""
 
     root: Path
     files: Sequence[str]
@@ -40,7 +42,9 @@ class Tree:
         folders: list[str] = []
         broken: list[str] = []
         for parent, subs, names in os.walk(root, followlinks=True):
-            subs[:] = sorted(sub for sub in subs if sub[0] != "." and not _leads_up(Path(parent, sub)))
+            subs[:] = sorted(
+                sub for sub in subs if sub[0] != "." and sub not in OF_SYSTEMS and not _leads_up(Path(parent, sub))
+            )
             below = Path(parent).relative_to(root).as_posix()
             prefix = "" if below == "." else f"{below}/"
             folders += [prefix + sub for sub in subs]

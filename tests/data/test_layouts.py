@@ -221,9 +221,7 @@ def test_a_folder_for_each_patient_is_asked_for(tmp_path: Path) -> None:
     for number in range(18):
         write(root / f"P{number % 6:03d}" / f"slice_{number // 6}.png", picture(number))
     line = stops(root)
-    assert (
-        "6 sub-folders of" in line and "data.layout=case (a patient each) or data.layout=class (a class each)" in line
-    )
+    assert "6 sub-folders of" in line and "data.layout=case (a patient each), data.layout=class (a class each)" in line
     data = read(root, layout="case")
     assert data.description.classes == () and set(data.split("test").cases or ()).isdisjoint(
         data.split("train").cases or ()
@@ -319,9 +317,14 @@ def test_a_folder_of_masks_is_no_folder_of_images(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for number in range(8):
         write(root / "masks" / f"{number}.png", blob(number))
+        write(root / "other" / f"{number}.png", blob(number) // 2 + blob(number + 1) // 5)
         write(root / "images" / f"{number}.png", picture(number))
-    assert "8 of 8 images are of two values only, as masks are, such as masks/0.png" in stops(root, images="masks")
-    assert len(everything(read(root, images="masks", mask_folders={}))["image"]) == 8
+    assert "data.images=masks is named as masks: give the folder of the images" in stops(root, images="masks")
+    assert "8 of 8 images are of two to four values only, as masks are, such as other/0.png" in stops(
+        root, images="other"
+    )
+    for folder in ("masks", "other"):
+        assert len(everything(read(root, images=folder, mask_folders={}))["image"]) == 8
 
 
 def test_masks_that_cover_most_or_nothing_are_a_question(tmp_path: Path) -> None:
@@ -424,3 +427,90 @@ def test_a_class_that_a_split_has_not_is_a_question(tmp_path: Path) -> None:
     assert "the split test has no class c, which train has: add images, or data.classes=[a, b, c] says" in stops(
         root, **options
     )
+
+
+def test_folders_of_operating_systems_are_no_classes(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(10):
+        write(root / "ab"[number % 2] / f"{number}.png", picture(number))
+    (root / "__MACOSX" / "a").mkdir(parents=True)
+    (root / "__MACOSX" / "a" / "._0.png").write_bytes(b"x")
+    assert read(root).description.classes == ("a", "b")
+
+
+def test_images_of_a_suffix_that_is_not_read_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "data"
+    for number in range(10):
+        write(root / "ab"[number % 2] / f"{number}.png", picture(number))
+    for number in range(3):
+        (root / "a" / f"{number}.svs").write_bytes(b"x")
+    read(root)
+    assert "passed over 3 .svs (such as a/0.svs)" in [
+        r.message.removeprefix("folder: ") for r in caplog.records if r.levelname == "WARNING"
+    ]
+
+
+def test_rows_of_a_table_without_an_image_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "data"
+    for number in range(8):
+        write(root / f"{number}.png", picture(number))
+    (root / "labels.csv").write_text("file,class\n" + "".join(f"{number}.png,{number % 2}\n" for number in range(12)))
+    read(root, labels_csv="labels.csv")
+    assert "4 rows of" in caplog.text and "are of no image, such as 8.png" in caplog.text
+
+
+def test_a_file_of_several_images_among_files_of_one_stays_together(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(8):
+        write(root / f"{number}.png", picture(number))
+    frames = [Image.fromarray(picture(20 + number)) for number in range(5)]
+    frames[0].save(root / "cine.tif", save_all=True, append_images=frames[1:])
+    data = read(root)
+    where = [name for name, split in data.splits.items() for case in split.cases or () if case == "cine.tif"]
+    assert len(where) == 5 and len(set(where)) == 1
+    assert {case for split in data.splits.values() for case in split.cases or ()} == {
+        "cine.tif",
+        *(f"{n}.png" for n in range(8)),
+    }
+
+
+def test_a_palette_of_labels_is_named_by_its_numbers_or_its_colours(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(6):
+        write(root / "images" / f"{number}.png", picture(number))
+        labels = Image.fromarray(np.where(blob(number) > 0, 1, 0).astype(np.uint8), "P")
+        labels.putpalette([0, 0, 0, 200, 30, 40])
+        (root / "labels").mkdir(exist_ok=True)
+        labels.save(root / "labels" / f"{number}.png")
+    for value in (1, "#c81e28"):
+        options: dict[str, Any] = {"images": "images", "mask_folders": {"x": "labels"}, "mask_labels": {"x": value}}
+        assert_pairs(read(root, **options), {f"images/{number}.png": number for number in range(6)})
+
+
+def test_vessels_are_read_as_drive_has_them(tmp_path: Path) -> None:
+    """Names end otherwise in each split and in each folder, and a second folder holds the field of view."""
+    root, seeds = tmp_path / "data", {}
+    for part, numbers in (("training", range(21, 29)), ("test", range(1, 5))):
+        for number in numbers:
+            file = f"{part}/images/{number:02d}_{part}.tif"
+            seeds[file] = number
+            write(root / file, picture(number))
+            write(root / part / "1st_manual" / f"{number:02d}_manual1.gif", blob(number))
+            write(root / part / "mask" / f"{number:02d}_{part}_mask.gif", 255 - blob(0))
+    options = said(stops(root), root)
+    assert options["split_folders"] == {"train": "training", "test": "test"} and options["images"] == "images/*_**"
+    assert options["mask_folders"] == {"1st_manual": "1st_manual/*_manual1", "mask": "mask/*_**"}
+    vessels: dict[str, Any] = {"images": options["images"], "mask_folders": {"vessel": "1st_manual/*_manual1"}}
+    data = read(root, layout="split", **vessels)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 8, "test": 4}
+    assert_pairs(data, seeds)
+
+
+def test_sub_folders_that_mean_nothing_are_read_as_one(tmp_path: Path) -> None:
+    """As LUNA16 has them."""
+    root = tmp_path / "data"
+    for number in range(12):
+        write(root / f"subset{number % 4}" / f"{number}.png", picture(number))
+    assert "data.layout=flat (neither)" in stops(root)
+    data = read(root, layout="flat")
+    assert data.description.classes == () and len(everything(data)["image"]) == 12 and data.split("train").cases is None

@@ -40,6 +40,7 @@ class Reading:
     axis: str = "axial"  # along which volumes are cut: axial | coronal | sagittal
     values: str | None = None  # stored | hounsfield | rescaled | displayed | percentile | zscore (``values.kept``)
     range: tuple[float, float] | None = None  # of rescaled values: what becomes black and white
+    indices: bool = False  # of label maps with a palette: the numbers of the colours, not the colours
     array: str | None = None  # of an .npz: the one with the images
 
 

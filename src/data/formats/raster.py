@@ -60,6 +60,9 @@ def read_labels(path: Path, how: Reading) -> Iterator[np.ndarray]:
         yield from tiff.read_stack(path, how)
         return
     with Image.open(path) as image:
+        if how.indices and image.mode == "P":
+            yield np.asarray(image)
+            return
         shape = _alpha(image) if getattr(image, "n_frames", 1) == 1 and not _is_deep_colour(image) else None
         if shape is not None and shape.min() != shape.max():
             colours = np.asarray(image.convert("RGBA"))[..., :3]
