@@ -10,6 +10,7 @@ import pytest
 from src.core.errors import UserError
 from src.data.decode import BadFile, Header, read_header, read_image
 from src.data.formats import Reading, is_readable, read_slices
+from tests.data.folders import folder_data
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -242,3 +243,43 @@ def test_compressed_pixels_are_read_as_they_were(tmp_path: Path, syntax: str) ->
         data.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
     data.save_as(path)
     np.testing.assert_array_equal(read_image(path), stored)
+
+
+def test_a_patient_in_two_splits_stops_with_what_takes_the_folders_as_they_are(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.random.default_rng(number).integers(0, 4000, (8, 8)).astype(np.uint16)
+            save_dicom(
+                tmp_path / "data" / split / f"{split}{number}.dcm", pixels, PatientID=f"P{number}", Modality="MR"
+            )
+    options: dict[str, Any] = {"split_folders": {"train": "train", "test": "test"}}
+    with pytest.raises(
+        UserError, match=r"the group 'P0' is in the splits test and train: set data\.group='\.\+' to take"
+    ):
+        folder_data(tmp_path / "data", **options).prepare()
+    assert {n: len(s) for n, s in folder_data(tmp_path / "data", **options, group=".+").splits.items()} == {
+        "train": 3,
+        "test": 3,
+    }
+
+
+def test_series_below_studies_are_of_their_patients(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    expected = {}
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 4000, (8, 8)).astype(np.uint16)
+        file = f"study{number % 6}/series1/{number}.dcm"
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        save_dicom(root / file, pixels, PatientID=f"P{number % 4}", Modality="MR")
+        expected[file] = (pixels, f"P{number % 4}")
+    data = folder_data(root, window=(0, 65535))
+    found = {
+        file: (split.store.images[row, 0], case)
+        for split in data.splits.values()
+        for file, row, case in zip(split.files(), split.rows, split.cases or (), strict=True)
+    }
+    assert found.keys() == expected.keys() and data.description.classes == ()
+    for file, (pixels, case) in expected.items():
+        np.testing.assert_array_equal(found[file][0], pixels)
+        assert found[file][1] == case

@@ -1,5 +1,7 @@
 """What cannot be used of a user's own images is one clear line."""
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,15 @@ def test_dicom_without_pydicom_says_what_to_install(tmp_path: Path, monkeypatch:
 def test_an_option_that_does_not_exist_names_those_that_do(tmp_path: Path, option: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"data.{next(iter(option))}=.* must be one of"):
         folder_data(tmp_path, **option)
+
+
+def test_an_image_too_large_to_be_one_is_bad_before_it_fills_the_memory(tmp_path: Path) -> None:
+    root = flat(tmp_path / "data")
+    row = b"\0" + bytes(2**14 // 8)
+    header = struct.pack(">IIBBBBB", 2**14, 2**15, 1, 0, 0, 0, 0)  # half a billion pixels in a few kilobytes
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(row * 100)), (b"IEND", b"")]
+    blocks = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks]
+    (root / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(blocks))
+    with pytest.raises(UserError, match=r"cannot read .*bomb\.png: .*exceeds limit.*on_error=skip"):
+        folder_data(root).prepare()
+    assert len(everything(folder_data(root, on_error="skip"))["image"]) == 10
