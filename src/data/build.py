@@ -23,6 +23,7 @@ from src.data.coco import Annotated
 from src.data.decode import DECODER_VERSION, square_pixels
 from src.data.findings import Decoded, Findings, judge
 from src.data.formats.base import BadFile, Header, Reading
+from src.data.instances import fit_instances
 from src.data.listing import MaskFile, Sample
 from src.data.mask_reduction import resize_mask
 from src.data.masks import LabelMap, name_of, read_masks
@@ -46,6 +47,7 @@ class DecodeSettings:
     on_error: str
     reading: Reading = field(default_factory=Reading)
     mask_labels: LabelMap | None = None  # of the only mask folder
+    instances: bool = False  # whether those that touch are kept apart
     inverted_masks: tuple[str, ...] | None = None  # dark on white; None where that is a question
     slices: str = "all"  # of volumes: all, or masked = those with a structure
     slice_step: int = 1  # every how many slices one is taken
@@ -218,24 +220,28 @@ class Builder:
         rows = {number: start + place for place, number in enumerate(self._taken(index, header))}
         self._check_places(sample, header)
         stretch = (1.0, 1.0) if header.spacing is None else square_pixels(header.spacing)
+
+        def fit_mask(plane: np.ndarray) -> np.ndarray:
+            plane = decode.stretch(plane, stretch, resize_mask)
+            return decode.fit_frame(plane, settings.frame, settings.fit, resize_mask)
+
         slices = formats.read_slices(sample.image, self._reading(index))
         for number, (image, *marked) in enumerate(zip_longest(slices, *self._masks(sample))):
             if image is None or any(mask is None for mask in marked):
                 raise BadFile(f"{sample.file} and its masks hold unlike numbers of slices")
             if number not in rows:
                 continue
-            mask = np.concatenate(marked) if marked else np.zeros((0, *image.shape[:2]), np.uint8)
             height, width = image.shape[:2]
-            if mask.shape[1:] != (height, width):
-                path = sample.masks[0][0] if len(sample.masks) == 1 else _other_size(sample, marked, (height, width))
-                size = f"{mask.shape[2]}x{mask.shape[1]}"
-                raise BadFile(f"mask {name_of(path)} is of {size} pixels, its image {sample.file} of {width}x{height}")
+            for mask, paths in zip(marked, sample.masks, strict=True):
+                if mask.shape[1:] != (height, width):
+                    size = f"{mask.shape[2]}x{mask.shape[1]} pixels, its image {sample.file} of {width}x{height}"
+                    raise BadFile(f"mask {name_of(paths[0])} is of {size}")
+            mask = np.concatenate(marked) if marked else np.zeros((0, height, width), np.uint8)
             if several and settings.slices == "masked" and not mask.any():
                 continue
             row = rows[number]
             for channel, plane in enumerate(mask):
-                plane = decode.stretch(plane, stretch, resize_mask)
-                masks[row, channel] = decode.fit_frame(plane, settings.frame, settings.fit, resize_mask)
+                masks[row, channel] = fit_instances(plane, fit_mask) if settings.instances else fit_mask(plane)
             fitted = decode.fit_frame(decode.stretch(image, stretch), settings.frame, settings.fit)
             images[row] = decode.to_channels(fitted, images.shape[1])
             if image.dtype == np.uint16:
@@ -243,7 +249,7 @@ class Builder:
                 with self.lock:
                     self.histogram += counts
             file = f"{sample.file}#{number:03d}" if several else sample.file
-            yield Decoded.of(image, mask, masks[row], row, index, file, number)
+            yield Decoded.of(image, mask > 0, masks[row], row, index, file, number)
 
     def _check_places(self, sample: Sample, header: Header) -> None:
         """Raises BadFile where a volume and its labels do not lie in the same place."""
@@ -260,7 +266,9 @@ class Builder:
     def _masks(self, sample: Sample) -> list[Iterator[np.ndarray]]:
         inverted = self.settings.inverted_masks or ()
         return [
-            read_masks(paths, self.settings.mask_labels, name in inverted, self.settings.reading.axis)
+            read_masks(
+                paths, self.settings.mask_labels, name in inverted, self.settings.reading.axis, self.settings.instances
+            )
             for (name, _), paths in zip(self.settings.mask_folders, sample.masks, strict=True)
         ]
 
@@ -307,10 +315,6 @@ class Builder:
         share = np.cumsum(self.histogram)
         low, high = (float(np.searchsorted(share, share[-1] * p / 100)) for p in PERCENTILES)
         return low, max(high, low + 1)
-
-
-def _other_size(sample: Sample, marked: Sequence[np.ndarray], size: tuple[int, int]) -> MaskFile:
-    return next(paths[0] for paths, mask in zip(sample.masks, marked, strict=True) if mask.shape[1:] != size)
 
 
 def _copies(digests: Sequence[bytes]) -> list[list[int]]:

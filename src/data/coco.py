@@ -66,17 +66,19 @@ class Annotations:
         names = (str(image["file_name"]).replace("\\", "/") for image in self.images.values())
         return [name for name in names if name.rsplit("/", 1)[-1] not in ends]
 
-    def draw(self, image: int | str, categories: Sequence[int | str] | None) -> np.ndarray:
-        """(H, W) uint8, 1 inside of the shapes of ``categories``, ids or names; None: of all.
+    def draw(self, image: int | str, categories: Sequence[int | str] | None, instances: bool = False) -> np.ndarray:
+        """(H, W), 1 or, with ``instances``, a number each, inside of the shapes of ``categories``, ids or names.
+
+        None: of all. Where shapes overlap the first has the pixel.
 
         Raises UserError for a category that there is not.
         """
         size = int(self.images[image]["height"]), int(self.images[image]["width"])
         wanted = None if categories is None else {self._category(category) for category in categories}
-        mask = np.zeros(size, np.uint8)
-        for shape in self.shapes.get(image, ()):
+        mask = np.zeros(size, np.int64 if instances else np.uint8)
+        for number, shape in enumerate(self.shapes.get(image, ()), 1):
             if (wanted is None or shape["category_id"] in wanted) and shape.get("segmentation"):
-                mask |= _decode(shape["segmentation"], size)
+                mask[(_decode(shape["segmentation"], size) > 0) & (mask == 0)] = number if instances else 1
         return mask
 
     def _category(self, category: int | str) -> int:

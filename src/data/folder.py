@@ -53,6 +53,7 @@ class FolderData(ImageData):
         mask_folders: Mapping[str, str] | None = None,
         mask_labels: Mapping[str, int | str | Sequence[int | str]] | None = None,
         unnamed_labels: str = "fail",
+        instances: str = "joined",
         inverted_masks: Sequence[str] | None = None,
         layout: str = "auto",
         classes: Sequence[str] | None = None,
@@ -97,6 +98,7 @@ class FolderData(ImageData):
         _one_of("on_error", on_error, ("fail", "skip"))
         _one_of("channels", channels, (None, 1, 3))
         _one_of("duplicates", duplicates, ("keep", "drop", "refuse"))
+        _one_of("instances", instances, ("joined", "separated"))
         _one_of("layout", layout, LAYOUTS)
         _one_of("alpha", alpha, (None, "drop", "black", "white"))
         _one_of("similar_classes", similar_classes, (None, "join", "keep"))
@@ -147,6 +149,7 @@ class FolderData(ImageData):
             slices=slices,
             slice_step=slice_step,
             mask_labels=LabelMap.of(mask_labels, unnamed_labels == "ignore") if mask_labels else None,
+            instances=instances == "separated",
             inverted_masks=None if inverted_masks is None else tuple(inverted_masks),
             no_masks=self.mask_folders == {},
             questions=questions,

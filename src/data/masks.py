@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,11 @@ class LabelMap:
             )
         return np.stack([_any_of(labels, values) for _, values in self.values]).astype(np.uint8)
 
+    def numbers(self, labels: np.ndarray, split: np.ndarray) -> np.ndarray:
+        """The values of the structures that are ``nonzero``, an instance each, in place of 1."""
+        every = np.array([EVERYTHING in values for _, values in self.values])[:, None, None]
+        return np.where(every & (split > 0), labels, split)
+
     def has_colours(self) -> bool:
         """Whether a structure is named by its colour."""
         return any(isinstance(value, str) and value != EVERYTHING for _, values in self.values for value in values)
@@ -99,20 +105,35 @@ class LabelMap:
 
 
 def read_masks(
-    paths: Sequence[Path | Annotated], labels: LabelMap | None, inverted: bool = False, axis: str = "axial"
+    paths: Sequence[Path | Annotated],
+    labels: LabelMap | None,
+    inverted: bool = False,
+    axis: str = "axial",
+    instances: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Slice by slice (K, H, W) uint8, 0 or 1: one channel, or one for each structure of ``labels``.
+    """Slice by slice (K, H, W), 0 or 1: one channel, or one for each structure of ``labels``.
 
-    Several files of one image are joined: inside is what is inside in any of them. Raises BadFile where a file cannot
-    be read, holds several labels, or is of another size than the first.
+    Several files of one image are joined: inside is what is inside in any of them. With ``instances``, what is inside
+    has the number of its instance: its file, its value in a label map where the structure is ``nonzero``, or its shape
+    in a JSON. Raises BadFile where a file cannot be read, holds several labels, or is unlike the first in size.
     """
-    files = [_read(path, labels, inverted, axis) for path in paths]
-    for slices in zip(*files, strict=True):
+    files = [_read(path, labels, inverted, axis, instances) for path in paths]
+    for slices in zip_longest(*files):
         first = slices[0]
         for other, path in zip(slices[1:], paths[1:], strict=True):
-            if other.shape != first.shape:
+            if first is None or other is None or other.shape != first.shape:
                 raise BadFile(f"masks {name_of(paths[0])} and {name_of(path)} of one image differ in size")
-        yield np.maximum.reduce(slices)
+        yield _numbered(slices) if instances else np.maximum.reduce(slices)
+
+
+def _numbered(slices: Sequence[np.ndarray]) -> np.ndarray:
+    """Instances of several files with numbers of their own; where two overlap the first has the pixel."""
+    joined, last = np.zeros(slices[0].shape, np.int64), 0
+    for ids in slices:
+        free = (joined == 0) & (ids != 0)
+        joined[free] = ids[free].astype(np.int64) + last
+        last = int(joined.max())
+    return joined
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -203,20 +224,23 @@ def name_of(path: Path | Annotated) -> str:
     return f"{path.file} of image {path.image}" if isinstance(path, Annotated) else str(path)
 
 
-def _read(path: Path | Annotated, labels: LabelMap | None, inverted: bool, axis: str) -> Iterator[np.ndarray]:
+def _read(
+    path: Path | Annotated, labels: LabelMap | None, inverted: bool, axis: str, instances: bool
+) -> Iterator[np.ndarray]:
     if isinstance(path, Annotated):
         with bad_file(path.file):
             annotations = Annotations.read(path.file)
             wanted = (
                 [[v for v in values if v != EVERYTHING] or None for _, values in labels.values] if labels else [None]
             )
-            yield np.stack([annotations.draw(path.image, categories) for categories in wanted])
+            yield np.stack([annotations.draw(path.image, categories, instances) for categories in wanted])
         return
     indices = labels is not None and not labels.has_colours()
     for values in formats.read_labels(path, Reading(axis=axis, indices=indices)):
         values = values.astype(np.uint8) if values.dtype == np.bool_ else values
         if labels is not None:
-            yield labels.split(values, path)
+            split = labels.split(values, path)
+            yield labels.numbers(values, split) if instances and values.ndim == 2 else split
         else:
             marked = inside(values, path)
             yield (~marked if inverted else marked).astype(np.uint8)[None]
