@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,7 @@ class FolderData(ImageData):
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise UserError(f"data.classes={list(self.classes)} names one twice: remove the repetition")
         self.labels_csv, self.label_column = labels_csv, label_column
-        self.labelling = Labelling(self.root, self.classes, class_patterns, similar_classes, labels_csv)
+        self.labelling = Labelling(self.root, self.classes, class_patterns, similar_classes, labels_csv, questions)
         self.fractions = {"train": 0.7, "val": 0.1, "test": 0.2} if splits is None else dict(splits)
         self.split_folders = None if split_folders is None else dict(split_folders)
         self.split_by, self.seed, self.aspect = split_by, seed, (aspect[0], aspect[1])
@@ -165,6 +166,12 @@ class FolderData(ImageData):
         self._store: Store | None = None
         self._splits: dict[str, Split] = {}
 
+    @staticmethod
+    def as_before(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of a run that was made before folders were doubted, completed so that they are read as then."""
+        before = {"questions": False, "alpha": "drop", "similar_classes": "keep"}
+        return dict(settings) if "layout" in settings else {**before, **settings}
+
     @property
     def description(self) -> Description:
         store = self._prepared()
@@ -188,7 +195,14 @@ class FolderData(ImageData):
             labelled = "table" if self.labels_csv else "patterns" if self.labelling.patterns else "folders"
             classes = self.classes if labelled == "folders" else None
             listing = list_samples(
-                self.root, self.images, self.mask_folders, classes, self.split_folders, self.layout, labelled
+                self.root,
+                self.images,
+                self.mask_folders,
+                classes,
+                self.split_folders,
+                self.layout,
+                labelled,
+                self.settings.questions,
             )
             self.split_folders = dict(listing.split_folders) if listing.split_folders else None
             samples, names, labels = self.labelling.label(listing.samples, self._classes_in_table)

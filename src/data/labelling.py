@@ -24,6 +24,7 @@ class Labelling:
     patterns: Mapping[str, str] | None
     similar: str | None
     table: str | None
+    questions: bool = True  # False: splits may have unlike classes
 
     def label(
         self, samples: Sequence[Sample], column: Callable[[Sequence[str]], list[str]]
@@ -54,7 +55,7 @@ class Labelling:
             meant = match_classes(dict.fromkeys(named), self.patterns, str(self.root))
             return [meant[name] for name in named]
         named = join_alike(named, self.similar)
-        if self.classes is None:
+        if self.classes is None and self.questions:
             refuse_unlike_splits(named, [sample.split for sample in samples])
         return named
 

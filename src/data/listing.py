@@ -56,12 +56,14 @@ def list_samples(
     split_folders: Mapping[str, str] | None,
     layout: str = "auto",
     labelled: str = "folders",
+    questions: bool = True,
 ) -> Listing:
     """All images of ``root``; hidden files are ignored.
 
     ``images`` and ``mask_folders`` are sub-folders or patterns (``pattern.Pattern``) below the root, or below each of
     ``split_folders``. ``mask_folders`` {}: the user says that no file is a mask. ``labelled``: what
-    names the classes, folders, patterns of their names, or a table; the last two leave ``classes`` for later. Raises
+    names the classes, folders, patterns of their names, or a table; the last two leave ``classes`` for later.
+    ``questions`` False: sub-folders are classes, and all files in them images, whatever their names say. Raises
     UserError where a folder is
     missing or empty, or can be read in two ways.
     """
@@ -82,7 +84,9 @@ def list_samples(
     for split, folder in parts:
         if not (root / folder).is_dir():
             raise UserError(f"data.split_folders.{split}: there is no folder {root / folder}: check the name")
-        _Part(tree.below(folder), tree, split, folder, images, mask_folders, classes, layout, labelled, listing).read()
+        _Part(
+            tree.below(folder), tree, split, folder, images, mask_folders, classes, layout, labelled, questions, listing
+        ).read()
     listing.samples.sort(key=lambda sample: (natural_key(sample.file), sample.file))
     return listing
 
@@ -116,11 +120,12 @@ class _Part:
     classes: Sequence[str] | None
     layout: str
     labelled: str
+    questions: bool
     listing: Listing
 
     def read(self) -> None:
         self.readable = [file for file in self.tree.files if is_readable(self.tree.root / file)]
-        if self.images and self.mask_folders is None:
+        if self.questions and self.images and self.mask_folders is None:
             doubts.refuse_mask_folder(self.images)
         given = self.mask_folders or {}
         masks = {name: self._mask_pattern(name, text) for name, text in given.items() if not is_json(text)}
@@ -134,7 +139,8 @@ class _Part:
             keys = self._levels(keys, pattern)
         if not keys:
             raise UserError(self._nothing(pattern))
-        doubts.refuse_masks_beside([*keys], self.mask_folders)
+        if self.questions:
+            doubts.refuse_masks_beside([*keys], self.mask_folders)
         doubts.refuse_twins([*keys], "images")
         levels = self._meaning(keys, below)
         labels = {file: _level("class", levels, key[0]) for file, key in keys.items()}
@@ -226,7 +232,7 @@ class _Part:
         if self.layout not in ("auto", "split"):
             return () if self.layout == "flat" else tuple(self.layout.split("/"))
         names = sorted({key[0][0] for key in keys.values()})
-        if self.classes is not None or self.labelled == "patterns":
+        if self.classes is not None or self.labelled == "patterns" or not self.questions:
             return ("class",)
         if self.split is None:
             doubts.refuse_splits(names, self.tree.root)
@@ -249,7 +255,7 @@ class _Part:
             if name not in found:
                 folder = self.tree.root / pattern.folder
                 raise UserError(f"data.classes names {name!r}, but {folder} has only {', '.join(found)}")
-        if below and self.classes is None and self.labelled != "table":
+        if self.questions and below and self.classes is None and self.labelled != "table":
             doubts.refuse_unread_classes(self.tree.below(pattern.folder), found, self._mask_homes(pattern))
         kept = {file: key for file, key in keys.items() if self.classes is None or labels[file] in self.classes}
         return {file: labels[file] for file in kept}, kept

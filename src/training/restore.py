@@ -82,8 +82,10 @@ def load_generator(path: Path) -> TrainedRun:
 def load_data(run: TrainedRun) -> ImageData:
     """The data that a run was trained on, not yet prepared. Raises UserError where they cannot be described again."""
     section = _section(run.settings, run.folder, "data")
+    target = _locate(section.get("_target_"), run.folder)
     # The training job adds what it learns of the data; a constructor takes some of it.
-    taken = {"_target_", *inspect.signature(_locate(section.get("_target_"), run.folder)).parameters}
+    taken = {"_target_", *inspect.signature(target).parameters}
+    section = target.as_before(section) if hasattr(target, "as_before") else section
     return _build({key: value for key, value in section.items() if key in taken}, run.folder)
 
 

@@ -514,3 +514,15 @@ def test_sub_folders_that_mean_nothing_are_read_as_one(tmp_path: Path) -> None:
     assert "data.layout=flat (neither)" in stops(root)
     data = read(root, layout="flat")
     assert data.description.classes == () and len(everything(data)["image"]) == 12 and data.split("train").cases is None
+
+
+def test_a_run_of_before_reads_its_folder_as_then(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(10):
+        write(root / str(number % 2) / f"{number}.png", picture(number))
+        write(root / str(number % 2) / f"{number}_mask.png", picture(50 + number))
+    settings = {"root": str(root), "cache": str(tmp_path / "cache"), "resolution": SIDE}
+    data = FolderData(**FolderData.as_before(settings))
+    assert data.description.classes == ("0", "1") and len(everything(data)["image"]) == 20
+    with pytest.raises(UserError, match="named as the mask of"):
+        FolderData(**FolderData.as_before({**settings, "layout": "auto"})).prepare()
