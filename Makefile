@@ -5,10 +5,10 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test cluster-test lint bench clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
@@ -25,6 +25,11 @@ demo: $(READY) ## Answer the question on embedded phantoms: do synthetic images 
 
 test: $(READY) ## Run the tests, a process on each core
 	$(RUN) -m pytest -n auto
+
+cluster-test: ## Run sweeps on a Slurm of one node, in a temporary folder (needs slurm-wlm, munge and root; installs nothing)
+	@test -x $(RUN) || { echo "missing: $(VENV) – make test sets it up"; exit 1; }
+	@$(RUN) -m tests.cluster.slurm
+	$(RUN) -m pytest -m slurm tests/cluster
 
 lint: $(READY) ## Check style, types, and that packages import downwards
 	$(VENV)/bin/ruff check .

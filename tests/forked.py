@@ -41,6 +41,11 @@ class Command:
         self._process = FORK.Process(target=_run, args=job)
         self._process.start()
         self.terminate, self.kill = self._process.terminate, self._process.kill
+        self.pid = self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self._process.pid or 0, number)
 
     def poll(self) -> int | None:
         return self._process.exitcode

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,11 +22,13 @@ from omegaconf.errors import OmegaConfBaseException
 from src.command_line import override_parsing, overrides
 from src.command_line.help import describe, show
 from src.command_line.resolvers import run_name
+from src.command_line.slurm_launcher import Detached
 from src.core import failures as notes
 from src.core import processes
 from src.core.errors import Interrupted, Stopped, UserError, of_the_system, one_line
 from src.core.objective import objective_of
 from src.core.run_folder import LOG, FolderTaken, RunFolder, place
+from src.core.signals import SIGNALS
 
 INTERRUPTED = 130  # exit status after Ctrl-C
 
@@ -61,6 +62,9 @@ def launch(
         hydra.main(version_base="1.3", config_path=str(overrides.CONF), config_name=config_name)(job)()
     except Interrupted:
         raise SystemExit(INTERRUPTED) from None
+    except Detached as left:
+        print(left, file=sys.stderr)
+        return
     except KeyboardInterrupt:
         print("stopped: repeat the command", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
@@ -116,17 +120,24 @@ def run_command(
 
 def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | None:
     """Run ``task`` in the run folder that Hydra chose; a failure goes there and, in a line, into ``failures``."""
-    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir), writable=processes.rank() == 0)
+    path = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        processes.take_rank_from_slurm(cfg.trainer)
+    except UserError as problem:  # before any of the tasks touches the folder
+        failures[RunFolder(path).name] = str(problem)
+        notes.note(path, str(problem))
+        return None
+    folder = RunFolder(path, writable=processes.rank() == 0)
     if not folder.writable:
         logging.disable(logging.WARNING)  # one voice is enough
-    if not processes.is_child():  # where another may have noted something already
+    elif not processes.is_child():  # where another may have noted something already
         with contextlib.suppress(OSError):
             notes.forget(folder.path)
     try:
         if not cfg.dry_run:
             folder.lock()
         with log_to(folder):
-            if processes.count(cfg.trainer.devices) > 1 and not processes.is_child():
+            if processes.world_size(cfg.trainer) > 1 and not processes.is_rank():
                 return _run_in_processes(cfg, folder, failures)
             return task(cfg, folder)
     except (FolderTaken, JobFailed) as problem:
@@ -134,7 +145,7 @@ def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | No
     except Interrupted:
         raise
     except (KeyboardInterrupt, Stopped):
-        if folder.begun:
+        if folder.begun and folder.status().get("state") == "running":
             with contextlib.suppress(OSError):
                 folder.write_status("interrupted", "stopped by the user at once")
         last = "it goes on from the last checkpoint" if folder.begun else "nothing has begun"
@@ -165,11 +176,11 @@ def _settings(cfg: DictConfig) -> dict[str, Any] | None:
 
 
 def _run_in_processes(cfg: DictConfig, folder: RunFolder, failures: dict[str, str]) -> float | None:
-    overrides, devices = HydraConfig.get().overrides.task, processes.count(cfg.trainer.devices)
-    status = processes.run_on_devices(devices, overrides, folder.path, folder.lock_descriptor)
+    overrides = HydraConfig.get().overrides.task
+    status = processes.run_on_devices(cfg.trainer, overrides, folder.path, folder.lock_descriptor)
     if not status:
-        return None if cfg.dry_run else objective_of(folder.final(), cfg.objective)
-    stopped = status in (INTERRUPTED, -signal.SIGTERM)
+        return None if cfg.dry_run or not folder.writable else objective_of(folder.final(), cfg.objective)
+    stopped = status in (INTERRUPTED, *(-number for number in SIGNALS))
     reason = notes.reason_of(folder.path) or f"one of its processes ended with exit status {status}"
     if folder.held and folder.status().get("state") == "running":  # they had no time to say how they ended
         folder.write_status(*(("interrupted", "stopped by the user") if stopped else ("failed", reason)))

@@ -18,7 +18,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stopped(BaseException):
-    """A signal ends the job where it is. Not a KeyboardInterrupt, of which Lightning makes an exit of its own."""
+    """A signal, its argument, ends the job where it is. Not a KeyboardInterrupt, of which Lightning makes an exit."""
 
 
 WAYS_OUT = {  # of what the system refuses

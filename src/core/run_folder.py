@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 
 # Top-level settings that may differ between two visits to a run: they do not change what is trained.
 FREE_SETTINGS = (
-    "callbacks", "divergence_patience", "dry_run", "every", "force", "logger", "name", "objective", "paths",
+    "callbacks", "detach", "divergence_patience", "dry_run", "every", "force", "logger", "name", "objective", "paths",
     "progress", "scores",
 )  # fmt: skip
 
 # Of the trainer's, those that decide on the numbers; a flag of Lightning's, or how a GPU is used, may differ.
-TRAINER_SETTINGS = ("accelerator", "devices", "precision", "threads")
+TRAINER_SETTINGS = ("accelerator", "devices", "num_nodes", "precision", "threads")
 
 RESTORE = "restore it, choose another folder with name=<another>, or train anew with force=true"
 LOCK, LOG = ".lock", "run.log"
-STATES = ("running", "done", "interrupted", "failed")
+STATES = ("running", "done", "interrupted", "failed", "requeued", "cancelled")
 SIGNS = (  # what only a run or a study makes, if it is its lock that lies beside it
     "classifier", "config.yaml", "data.json", "generators", "metrics.csv", "overrides.json", "status.json",
     "study.json", "unets",
@@ -78,7 +78,8 @@ def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: _without_cache(value) for key, value in settings.items() if key not in FREE_SETTINGS}
     model = kept["model"]
     if "trainer" in kept:
-        kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key in TRAINER_SETTINGS}
+        trainer = {"num_nodes": 1, **kept["trainer"]}  # which earlier versions did not have
+        kept["trainer"] = {key: value for key, value in trainer.items() if key in TRAINER_SETTINGS}
     return {**kept, "model": {**model, "schedule": {k: v for k, v in model["schedule"].items() if k != "total"}}}
 
 
@@ -159,6 +160,8 @@ class RunFolder:
                     self._lock.remove()
             self._lock.release()
         self.begun = False
+        if not self.writable:
+            return
         with suppress(OSError):  # it holds something, or was never made
             self.path.rmdir()
 

@@ -43,7 +43,7 @@ class Signals:
         again = self.received is not None and number == signal.SIGINT
         self.received = self.received or signal.Signals(number)
         if again or not self._notes:
-            raise Stopped
+            raise Stopped(signal.Signals(number))
 
     @property
     def source(self) -> str | None:

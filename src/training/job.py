@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from src.core import environment, gpus, processes
+from src.core import environment, gpus, processes, scheduler
 from src.core.errors import Interrupted, Stopped, UserError, one_line
 from src.core.objective import objective_of
 from src.core.run_folder import FolderTaken, RunFolder
@@ -48,6 +49,8 @@ from src.training.scoring import Scorer, check_names
 from src.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
+
+AFTER = {"requeued": "Slurm starts it again: ", "cancelled": "cancelled (scancel): "}  # states of a job of Slurm's
 
 
 def train(cfg: DictConfig, folder: RunFolder) -> float | None:
@@ -91,7 +94,7 @@ def fit(
     module = build_module(cfg)
     module.check(split)
     module.configure_optimizers()
-    rank, world_size = processes.rank(), processes.count(cfg.trainer.devices)
+    rank, world_size = processes.rank(), processes.world_size(cfg.trainer)
     stream = BatchStream(
         split, module.schedule, cfg.images, cfg.seed, module.clock, rank, world_size, balance=data.balance
     )
@@ -119,6 +122,7 @@ def fit(
         write_left_out(folder.path, data.left_out)
     if folder.writable and isinstance(module, AdversarialModule):
         record_training_images(folder, data, cfg.training, resume_from is not None)
+    before = int(folder.status().get("images", 0))
     folder.write_status("running")
     about = {
         "parameters": module.parameter_counts(),
@@ -138,8 +142,10 @@ def fit(
         images = module.clock.images
         if images < cfg.images or signals.received:
             by = signals.source or "a callback, or trainer.max_time"
-            folder.write_status("interrupted", f"stopped by {by}", images)
-            log.info(f"stopped by {by} after {images:,} images, all saved; the same command goes on from there")
+            state = after_signal(folder, signals.received, progress=images > before)
+            folder.write_status(state, f"{AFTER.get(state, '')}stopped by {by}", images)
+            next_ = "Slurm starts it again" if state == "requeued" else "the same command goes on from there"
+            log.info(f"stopped by {by} after {images:,} images, all saved; {next_}")
             raise Interrupted
         module.to(trainer.strategy.root_device)  # the trainer leaves it on the CPU, where scoring would take far longer
         final = {**recorder.latest, **(scorer.final(module, folder.path) if scorer and folder.writable else {})}
@@ -168,7 +174,8 @@ def accounted(folder: RunFolder, loggers: Sequence[Logger], signals: Signals) ->
     try:
         yield
     except Stopped:
-        folder.write_status("interrupted", f"stopped by {signals.source} at once")
+        state = after_signal(folder, signals.received, progress=False)
+        folder.write_status(state, f"stopped by {signals.source} at once")
         raise
     except Exception as problem:
         with suppress(OSError):
@@ -177,6 +184,18 @@ def accounted(folder: RunFolder, loggers: Sequence[Logger], signals: Signals) ->
     finally:
         with signals.noted():  # all is written, and W&B's server may keep this waiting, but not long
             logging_backends.finish(loggers, folder.status(), numbers_of(folder))
+
+
+def after_signal(folder: RunFolder, number: int | None, progress: bool) -> str:
+    """How a job ends that is stopped by a signal and saved; Slurm is told to start it again where that is meant.
+
+    ``progress``: whether it has shown images: one that has not in all its time would be started again forever.
+    """
+    if not folder.writable:  # the first process speaks for all
+        return "interrupted"
+    if number in (signal.SIGUSR1, signal.SIGUSR2) and not progress:
+        return "interrupted"
+    return scheduler.outcome_of(number)
 
 
 def numbers_of(folder: RunFolder) -> dict[str, Any]:
@@ -282,7 +301,7 @@ def estimate_run(cfg: DictConfig, split: Split) -> list[PhaseEstimate]:
     module.check(split)
     module.graph = cfg.trainer.graph
     share = cfg.trainer.data_memory
-    return list(estimate(module, split, make_trainer, share, processes.rank(), processes.count(cfg.trainer.devices)))
+    return list(estimate(module, split, make_trainer, share, processes.rank(), processes.world_size(cfg.trainer)))
 
 
 def print_dry_run(cfg: DictConfig, split: Split) -> None:

@@ -39,7 +39,6 @@ REFUSED = {  # flags of Lightning's that cannot hold here, and why
     "enable_progress_bar": "set progress",
     "enable_model_summary": "summary.json counts the parameters",
     "use_distributed_sampler": "the stream of images is divided among the processes already",
-    "num_nodes": "a training runs on one machine; a launcher sends the jobs of a sweep to many",
     "strategy": "gradients are averaged by src.training.strategy, since a growing network has unused parameters",
     "sync_batchnorm": "batch statistics are those of a process's own share",
     "plugins": "checkpoints are written whole and verified by a plugin of this repository",
@@ -91,7 +90,7 @@ def build_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback], ro
     flags["precision"] = choose_precision(settings["precision"], settings["accelerator"])
     # The fastest convolutions, which may be others the next time.
     flags.setdefault("benchmark", on_gpu(settings["accelerator"]) and not settings["deterministic"])
-    several = processes.count(settings["devices"]) > 1
+    several = processes.world_size(settings) > 1
     try:
         trainer = Trainer(
             **flags,
