@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import wandb
+import yaml
 
 from src.training import wandb_logger
-from tests.conftest import TINY, TRAIN, read_json
+from tests.conftest import ROOT, SMALL, TINY, TRAIN, read_json
 from tests.fake_wandb import HANG, FakeWandb
 from tests.forked import Command
 
@@ -167,3 +168,19 @@ def test_killed_at_a_random_moment_and_repeated_a_run_has_sent_every_row_once(ru
     got = server.only
     assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a")
     assert got.value("images") == 640 and got.summary["state"] == "done" and got.exit_code == 0
+
+
+def test_a_run_of_wandbs_agent_keeps_the_id_that_the_agent_waits_for(run_tiny, server, monkeypatch):
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    monkeypatch.setenv("WANDB_RUN_ID", "given123")
+    assert run_tiny("name=a", "images=64", *ONLINE).status == 0
+    assert server.only.name == "given123" and server.only.about["sweep"] == "sweep1"
+    assert read_json(Path("outputs/a/wandb/id.json")) == "given123"
+
+
+def test_the_sweep_file_for_wandbs_agent_names_settings_that_there_are(run_train):
+    sweep = yaml.safe_load((ROOT / "sweep.yaml").read_text())
+    asked = [f"{key}={setting.get('values', [setting.get('min')])[0]}" for key, setting in sweep["parameters"].items()]
+    said = [part for part in sweep["command"] if "=" in part]
+    outcome = run_train(*SMALL, "logger=wandb", *asked, *said, "dry_run=true")
+    assert outcome.status == 0, outcome.err

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOGS, LEDGER = ".slurm", "jobs.json"
+EARLY = 3  # times that a job may reach its time limit before it trains: then it never does
 OWN = ("poll_seconds", "max_num_timeout")  # settings that are none of sbatch's
 SHARED = (  # settings that are those of any cluster to submitit
     "cpus_per_task", "gpus_per_node", "mem_gb", "nodes", "stderr_to_stdout", "tasks_per_node", "timeout_min",
@@ -181,7 +182,7 @@ def _submit(launcher: SlurmLauncher, jobs: Sequence[Planned], sweep: Path) -> li
             "there is no sbatch here: Slurm's launchers run on a login node; hydra/launcher=joblib needs none"
         )
     settings = {key: value for key, value in launcher.settings.items() if key not in OWN and value is not None}
-    executor = submitit.AutoExecutor(sweep / LOGS / "%j", cluster="slurm", slurm_max_num_timeout=1_000_000)
+    executor = submitit.AutoExecutor(sweep / LOGS / "%j", cluster="slurm", slurm_max_num_timeout=EARLY)
     try:
         executor.update_parameters(
             **{key if key in SHARED else f"slurm_{key}": value for key, value in settings.items()},

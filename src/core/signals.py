@@ -18,8 +18,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 class Signals:
     """Within its ``with`` a signal ends the job at once, and in ``noted`` it is noted for who looks at ``received``.
 
-    A second SIGINT ends the job at once everywhere. A second SIGTERM changes nothing: a scheduler and the parent of
-    this process may send one each. What ``nohup`` ignores stays ignored. At the end every handler is what it was.
+    A second SIGINT ends the job at once everywhere. Any other second signal changes nothing: a scheduler and the parent
+    of this process may send one each, and a scheduler one more where it was told to start the job again. What
+    ``nohup`` ignores stays ignored. At the end every handler is what it was.
     """
 
     def __init__(self) -> None:
@@ -40,9 +41,8 @@ class Signals:
         self._previous = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again = self.received is not None and number == signal.SIGINT
-        self.received = self.received or signal.Signals(number)
-        if again or not self._notes:
+        first, self.received = self.received is None, self.received or signal.Signals(number)
+        if number == signal.SIGINT if not first else not self._notes:
             raise Stopped(signal.Signals(number))
 
     @property

@@ -130,7 +130,7 @@ def _carry_out(
     runs = StudyRuns(folder, data, generators, synthetic, jobs, scored)
     answer, page = _answer(runs, settings, unet.paths.cache, identity_of(cfg, settings, given))
     run_loggers = build_loggers(unet.logger, holder, asked_of(cfg, settings, unet))
-    record(answer, page, run_loggers, {name: one.scores for name, one in scored.items()})
+    record(answer, page, run_loggers, {name: one.scores for name, one in scored.items()}, left_out_of(synthetic))
     finish(run_loggers, {"state": "done"})
     print(f"\n{answer.verdict}\nreport: {page}")
     return page

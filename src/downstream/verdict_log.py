@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,24 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from src.downstream.analysis import Study
 from src.downstream.claims import Scores
 from src.downstream.results import fraction_text
+from src.release.left_out import LeftOut
 
 log = logging.getLogger(__name__)
 
 
-def record(study: Study, page: Path, loggers: Sequence[Logger], scores: Scores | None = None) -> None:
-    """Give each of the loggers what ``page`` says, and the ``scores`` of the generators."""
+def record(
+    study: Study,
+    page: Path,
+    loggers: Sequence[Logger],
+    scores: Scores | None = None,
+    left_out: Mapping[str, LeftOut] | None = None,
+) -> None:
+    """Give each of the loggers what ``page`` says: also ``scores`` and what was ``left_out``, by generator."""
     dice = dict(_with_intervals(study, scores or {}))
     for logger in loggers:
         try:
             if isinstance(logger, WandbLogger):
-                _to_wandb(study, page, dice, logger)
+                _to_wandb(study, page, dice, left_out or {}, logger)
             elif isinstance(logger, TensorBoardLogger):
                 logger.log_metrics(dice, step=0)
                 logger.experiment.add_text("verdict", study.verdict)
@@ -39,7 +46,9 @@ def _with_intervals(study: Study, scores: Scores) -> Iterator[tuple[str, float]]
         yield from ((name, value), (f"{name}/low", low), (f"{name}/high", high))
 
 
-def _to_wandb(study: Study, page: Path, dice: dict[str, float], logger: WandbLogger) -> None:
+def _to_wandb(
+    study: Study, page: Path, dice: dict[str, float], left_out: Mapping[str, LeftOut], logger: WandbLogger
+) -> None:
     import wandb
 
     columns: list[str | int] = ["arm", "real fraction", "Dice", "low", "high", "seeds"]
@@ -47,5 +56,11 @@ def _to_wandb(study: Study, page: Path, dice: dict[str, float], logger: WandbLog
         (arm.arm.label, arm.fraction, arm.mean, *arm.interval, arm.seeds) for arm in study.arms
     ]
     run = logger.experiment
+    reasons = sorted({reason for one in left_out.values() for reason in one.reasons})
+    exports: list[Iterable[Any]] = [
+        (name, one.kept, *(one.reasons.get(reason, 0) for reason in reasons)) for name, one in left_out.items()
+    ]
+    if exports:
+        run.log({"exports": wandb.Table(["generator", "kept", *reasons], exports)})
     run.log({"arms": wandb.Table(columns, rows), "study": wandb.Html(page.read_text(), inject=False)})
     run.summary.update({"verdict": study.verdict, **dice})

@@ -11,7 +11,9 @@ from typing import Any
 from src.core.atomic import write_atomically
 from src.core.errors import UserError
 from src.data.base import ImageData
+from src.data.fingerprint import DataRecord
 from src.scoring.evaluator import Evaluator
+from src.scoring.found_classifier import find_classifier
 from src.scoring.image_features import ImageFeatures
 from src.scoring.report import as_json
 from src.scoring.rows import scored_row
@@ -19,6 +21,27 @@ from src.scoring.scores import Rules
 from src.scoring.titles import FurtherScore
 
 log = logging.getLogger(__name__)
+
+
+def scorer_if_found(data: ImageData, outputs: str, classifier: str | None, **settings: Any) -> GeneratorScorer | None:
+    """A ``GeneratorScorer`` by the classifier of these data that is found in ``outputs``; None where there is none.
+
+    ``classifier`` is one that is named; then none is looked for.
+    """
+    if classifier is None:
+        if len(data.description.classes) < 2:
+            return None
+        found = find_classifier(Path(outputs), DataRecord.of(data).fingerprint)
+        if found is None:
+            return None
+        classifier = str(found)
+    try:
+        scorer = GeneratorScorer(data, classifier, **settings)
+    except UserError as problem:
+        log.warning(f"not scored by {classifier}: {problem}")
+        return None
+    log.info(f"scored by {classifier}, a classifier of these data (scores=none: not scored)")
+    return scorer
 
 
 class GeneratorScorer:

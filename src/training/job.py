@@ -286,7 +286,7 @@ def check_intervals(every: Mapping[str, int | None], images: int) -> None:
 def build_scorer(cfg: DictConfig, data: ImageData, module: ClockedModule) -> tuple[Scorer | None, str | None]:
     """What the model is scored by, if anything, and the score of its best checkpoint; raises where they do not fit."""
     scorer = instantiate(cfg.scores.scorer)(data=data) if cfg.scores.scorer else None
-    best = scorer.best if scorer and cfg.scores.best == "auto" else cfg.scores.best
+    best = (scorer and scorer.best) if cfg.scores.best == "auto" else cfg.scores.best
     check_names(best, cfg.objective, module, scorer)
     return scorer, best
 

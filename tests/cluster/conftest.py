@@ -43,14 +43,27 @@ class LoginNode:
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
+        self.drivers: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, asked: tuple[str, ...] = (*TINY, *SLURM)) -> subprocess.Popen[str]:
         own = {**self.cluster.environment, "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]}
         command = [*TRAIN, *asked, *arguments]
-        return subprocess.Popen(
+        driver = subprocess.Popen(
             command, cwd=self.folder, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
+
+        self.drivers.append(driver)
+        return driver
+
+    def leave(self) -> None:
+        """End what a test that failed has left behind."""
+        for driver in self.drivers:
+            driver.kill()
+            driver.wait()
+        for job, _ in self.cluster.jobs():
+            self.cluster.output("scancel", job)
+        self.wait_until(lambda: not self.cluster.jobs(), "the jobs' end")
 
     def run(self, *arguments: str, **options: tuple[str, ...]) -> tuple[int, str]:
         """Exit status and stderr."""
@@ -81,5 +94,8 @@ class LoginNode:
 
 
 @pytest.fixture
-def login(cluster: Cluster, tmp_path: Path) -> LoginNode:
-    return LoginNode(cluster, tmp_path)
+def login(cluster: Cluster, tmp_path: Path) -> Iterator[LoginNode]:
+    node = LoginNode(cluster, tmp_path)
+    yield node
+    node.cluster = cluster
+    node.leave()

@@ -104,8 +104,7 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(Exception):
-            self.output("scancel", "--state=PENDING,RUNNING,SUSPENDED", "--user=root")
-            self._wait(lambda: not self.output("squeue", "-h"), "the jobs' end", 20)
+            self._wait(self._is_empty, "the jobs' end", 30)
         for daemon in reversed(self.daemons):
             daemon.terminate()
         for daemon in self.daemons:
@@ -142,6 +141,10 @@ class Cluster:
 
         self._wait(enough, f"{count} jobs that are {state}", seconds)
         return found
+
+    def _is_empty(self) -> bool:
+        self.output("scancel", "--user=root")
+        return not self.jobs()
 
     def _start(self, program: str, *arguments: str) -> None:
         log = open(self.folder / f"{program}.out", "wb")  # noqa: SIM115  the daemon's

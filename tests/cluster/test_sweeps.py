@@ -78,8 +78,8 @@ def test_a_job_that_another_takes_the_place_of_is_saved_queued_again_and_ends_in
 
 @pytest.mark.slurm
 def test_at_its_time_limit_a_job_is_saved_and_goes_on_until_it_is_done(login, cluster):
-    """Signalled 30 seconds before the end of its minute: the seconds that importing takes leave a few for training."""
-    limited = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=25")
+    """Slurm looks twice a minute, and signals up to a minute early."""
+    limited = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=45")
     driver = login.start("-m", "seed=1", "name=sweep", *LONG, *limited)
     login.wait_for_training("sweep", 1)
     login.wait_until(lambda: login.states("sweep")["job0"]["state"] == "requeued", "the job to be queued again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src.downstream.analysis import Study, analyse
 from src.downstream.verdict_log import record
+from src.release.left_out import LeftOut
 from src.training.loggers import finish, tensorboard_logger, wandb_logger
 from tests.downstream.test_analysis import jobs
 
@@ -23,7 +25,8 @@ def test_wandb_gets_the_verdict_every_arm_and_the_page(tmp_path, study):
     page.write_text("<p>the page</p>")
     logger = wandb_logger(tmp_path, "study", {}, "offline", "gan-augmentation", "group", "study", [])
     assert logger is not None
-    record(study, page, [logger], {"enhanced": {"fid": (30.0, 28.0, 33.0)}})
+    left_out = {"enhanced": LeftOut(90, {"copy": 10})}
+    record(study, page, [logger], {"enhanced": {"fid": (30.0, 28.0, 33.0)}}, left_out)
     summary = dict(logger.experiment.summary)
     assert [summary[f"generators/enhanced/fid{end}"] for end in ("", "/low", "/high")] == [30.0, 28.0, 33.0]
     arm = study.arms[2]
@@ -35,6 +38,8 @@ def test_wandb_gets_the_verdict_every_arm_and_the_page(tmp_path, study):
     (kept,) = tmp_path.glob("wandb/offline-run-*/files/media/html/study*.html")
     assert kept.read_text() == page.read_text()
     assert list(tmp_path.glob("wandb/offline-run-*/files/media/table/arms*"))
+    (table,) = tmp_path.glob("wandb/offline-run-*/files/media/table/exports*")
+    assert json.loads(table.read_text())["data"] == [["enhanced", 90, 10]]
 
 
 def test_tensorboard_gets_the_verdict_and_every_arm(tmp_path, study):

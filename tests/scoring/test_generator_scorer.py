@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,3 +219,26 @@ def test_a_gan_for_a_classifier_and_unknown_classes_are_refused(run_train, run_s
 def test_a_classifier_of_more_classes_scores_data_of_some(run_scored):
     outcome = run_scored("name=a", "images=128", CLASSES)
     assert outcome.status == 0, outcome.err
+
+
+def test_a_classifier_of_the_same_data_among_the_runs_scores_a_gan_without_being_named(run_train, classifier):
+    """The better of two; none of other data, nor one that is not finished."""
+    outputs = Path("outputs")
+    outputs.mkdir()
+    for name, change in (("good", {}), ("worse", {"accuracy": 0.0}), ("other", {"fingerprint": "0"})):
+        shutil.copytree(classifier, outputs / name)
+        summary = json.loads((outputs / name / "summary.json").read_text())
+        summary["final"]["test_accuracy"] = change.get("accuracy", 0.9 if name == "good" else 1.0)
+        summary["data_fingerprint"] = change.get("fingerprint", summary["data_fingerprint"])
+        (outputs / name / "summary.json").write_text(json.dumps(summary))
+    shutil.copytree(outputs / "good", outputs / "unfinished")
+    (outputs / "unfinished/status.json").write_text('{"state": "running", "images": 1}')
+    small = ("images=128", "every.score=128", "scores.scorer.count=48")
+    outcome = run_train(*TINY, *small, "name=gan")
+    assert outcome.status == 0 and outcome.err.count("scored by outputs/good, a classifier of these data") == 1
+    assert {"am_score", "mode_score"} <= read_scores("gan")[0].keys()
+    assert json.loads(Path("outputs/gan/scores.json").read_text())[0]["scores"]["am_score"] > 0
+
+    for asked in (("seed=3", "scores=none"), ("phantoms=96", "seed=4")):  # of other data there is none
+        outcome = run_train(*TINY, "images=128", *asked, "name=unscored", "force=true")
+        assert outcome.status == 0 and not Path("outputs/unscored/scores.csv").exists(), outcome.err

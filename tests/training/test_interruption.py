@@ -81,3 +81,13 @@ def test_a_signal_while_processes_agree_is_not_lost_and_stops_none_alone(trainin
     assert not trainer.should_stop
     training.on_train_batch_end(trainer, Mock(), None, None, 1)
     assert trainer.should_stop and training.requested
+
+
+def test_what_a_scheduler_sends_after_the_first_signal_disturbs_nobody_who_saves():
+    with Signals() as signals:
+        with signals.noted():
+            os.kill(os.getpid(), signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == signal.SIGUSR2
+        with pytest.raises(Stopped):
+            os.kill(os.getpid(), signal.SIGINT)
