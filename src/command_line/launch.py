@@ -26,10 +26,12 @@ from src.command_line.slurm_launcher import Detached
 from src.core import failures as notes
 from src.core import processes
 from src.core.errors import Interrupted, Stopped, UserError, of_the_system, one_line
+from src.core.locks import Lock
 from src.core.objective import objective_of
 from src.core.run_folder import LOG, FolderTaken, RunFolder, place
 from src.core.signals import SIGNALS
 
+PAGE_LOCK = ".page.lock"
 INTERRUPTED = 130  # exit status after Ctrl-C
 
 Task = Callable[[DictConfig, RunFolder], float | None]
@@ -197,11 +199,15 @@ def _failed_elsewhere(sweep_folder: Path) -> dict[str, str]:
 
 
 def _finish_sweep(after_sweep: Callable[[Path], None] | None, folder: Path, failures: dict[str, str]) -> None:
+    page = Lock(folder / PAGE_LOCK)
     try:
         if after_sweep is not None:
+            page.acquire(wait=True)  # another that ran the same sweep may be writing it too
             after_sweep(folder)
     except OSError as problem:
         failures[str(folder)] = one_line(problem)
+    finally:
+        page.remove()
 
 
 class _Log(logging.FileHandler):

@@ -23,7 +23,7 @@ MISSING = "\N{EN DASH}"  # stands wherever a run has no such value
 LOADER = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # the one in C reads 150 runs in the time the other takes for ten
-UNFINISHED = ("failed", "interrupted", "damaged")
+UNFINISHED = ("failed", "interrupted", "requeued", "cancelled", "damaged")
 KILLED = "its process ended without a word (killed, or a power cut): the same command goes on"
 IDENTITY = ("root", "images", "classes")  # keys of a data set that, where asked for, make it another
 
