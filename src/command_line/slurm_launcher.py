@@ -68,7 +68,7 @@ class Planned:
 
     def returned(self) -> JobReturn:
         value = None
-        if self.folder.path.is_dir() and self.folder.status().get("state") == "done":
+        if self.folder.path.is_dir() and self.folder.is_finished(self.cfg.images):
             value = objective_of(self.folder.final(), self.cfg.objective)
         place = str(self.folder.path)
         return JobReturn(self.overrides, self.cfg, working_dir=place, status=JobStatus.COMPLETED, _return_value=value)

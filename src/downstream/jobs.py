@@ -27,6 +27,11 @@ class Launcher:
     name: str
     overrides: tuple[str, ...] = ()
 
+    @property
+    def queues(self) -> bool:
+        """Whether jobs wait for other machines: then this one is a login node, and not for work."""
+        return self.name.startswith(("slurm", "submitit_slurm"))
+
 
 def is_done(folder: Path) -> bool:
     return folder.is_dir() and RunFolder(folder).status().get("state") == "done"

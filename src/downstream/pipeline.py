@@ -38,6 +38,7 @@ from src.downstream.page_content import (
 from src.downstream.plan import Job, StudySettings, classifier_job, generator_job, generator_name, is_run, unet_jobs
 from src.downstream.power import Spread, earlier_spread, power_of
 from src.downstream.preflight import check_data, check_generator, check_trainings, synthetic_count
+from src.downstream.queued import export_in_queue, score_in_queue
 from src.downstream.results import to_json
 from src.downstream.study_page import write_study
 from src.downstream.verdict_log import record
@@ -113,6 +114,8 @@ def _carry_out(
     run([*to_train.values(), *classifier_jobs])
     holder.saved()
     generators = given | {key: load_generator(folder / job.name) for key, job in to_train.items()}
+    if launcher.queues:
+        export_in_queue(generators, count, cfg.reject_masks, settings.recipes["unet"], folder, launcher)
     for generator in generators.values():
         generator.module.to(environment.device("cpu" if unet.trainer.accelerator == "cpu" else "auto"))
     synthetic = {
@@ -125,7 +128,10 @@ def _carry_out(
 
     classifier = folder / classifier_jobs[0].name if classifier_jobs else None
     scored = {}
-    if cfg.score_generators:
+    if cfg.score_generators and launcher.queues:
+        shown = of_largest_share(generators)
+        scored = score_in_queue(shown, classifier, count, settings.recipes["unet"], folder, launcher)
+    elif cfg.score_generators:
         scored = score_generators(of_largest_share(generators), data, classifier, count, unet.paths.cache)
     runs = StudyRuns(folder, data, generators, synthetic, jobs, scored)
     answer, page = _answer(runs, settings, unet.paths.cache, identity_of(cfg, settings, given))

@@ -158,6 +158,8 @@ class WandbRecord(WandbLogger):
         if pictures := pictures_in(self.folder):
             self.log_metrics(pictures, step=max(self.marks.values(), default=0))
         self.experiment.summary.update(dict(summary))
+        if summary.get("state") == "requeued":
+            self.experiment.mark_preempting()  # W&B then waits for the next visit
         for artifact in [] if failed else artifacts_of(self.folder, self.artifacts):
             self.experiment.log_artifact(artifact)
         self.experiment.finish(exit_code=int(failed))

@@ -48,10 +48,17 @@ def test_a_sweep_ends_in_its_page_and_wandbs_records_of_scores_and_dice_are_one_
 
 @pytest.mark.slurm
 def test_a_study_trains_in_the_queue(login):
-    asked = (*TINY, "regimes=[mixed]", "score_generators=false", "name=study", "launcher=slurm_cpu", *SLURM[1:])
+    asked = (*TINY, "regimes=[mixed]", "name=study", "launcher=slurm_cpu", *SLURM[1:])
     own = {**login.cluster.environment}
     command = [sys.executable, "-m", "src.study", *asked]
     done = subprocess.run(command, cwd=login.folder, env=own, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     assert (login.folder / "outputs/study/study.html").exists()
-    assert list((login.folder / "outputs/study").glob("**/jobs.json"))
+    study = login.folder / "outputs/study"
+    assert {path.parts[-3] for path in study.glob("*/*/status.json")} == {
+        "classifier", "exports", "generators", "scores", "unets",
+    }  # fmt: skip
+    scores = json.loads(next(study.glob("scores/*/generator_scores.json")).read_text())
+    assert scores["pggan"]["scores"]["am_score"][0] > 0
+    queued = list(json.loads((study / ".slurm/jobs.json").read_text()))
+    assert sum("/exports/" in run for run in queued) == 1
