@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src import detect_mark, evaluate, generate, identify, train
+from src import dashboard, detect_mark, evaluate, generate, identify, train
 from src.command_line import override_parsing, overrides
 from src.core.errors import UserError
 from src.downstream.asked import divide, settings_of
@@ -53,6 +53,8 @@ def check(command: str) -> None:
     elif entry == "study":
         divided = divide(asked)
         settings_of(overrides.check(entry, divided.study, multirun=False), divided)
+    elif entry == "dashboard":
+        overrides.check(entry, override_parsing.quote_paths(asked, dashboard.PATHS), multirun=False)
     else:
         assert entry == "compare" and not any("=" in argument for argument in asked)
 
@@ -78,12 +80,5 @@ def test_a_wrong_command_is_found(wrong):
 
 
 def test_the_pages_print_commands_of_every_entry_point():
-    assert {command.split()[0] for command in commands()} == {
-        "train",
-        "evaluate",
-        "generate",
-        "identify",
-        "study",
-        "compare",
-        "detect_mark",
-    }
+    entries = {"train", "evaluate", "generate", "identify", "study", "compare", "detect_mark", "dashboard"}
+    assert {command.split()[0] for command in commands()} == entries

@@ -49,6 +49,8 @@ CONFIGS: list[tuple[str, list[str]]] = [  # between them, they take every file o
     ("identify", []),
     ("detect_mark", ["images=x"]),
     ("study", []),
+    ("dashboard", []),
+    *(("train", [f"hydra/launcher={path.stem}"]) for path in sorted((CONF / "hydra/launcher").glob("*.yaml"))),
 ]
 
 
@@ -117,7 +119,7 @@ def test_no_hostile_value_of_any_setting_gets_past_its_entry_and_the_error_names
         ("train", "data=[phantom,cifar10]", "data=[phantom,cifar10]: choose one of"),
         ("train", "~model", "~model: choose one of"),
         ("train", "~optim.lr", "~optim.lr: optim needs it"),
-        ("train", "hydra/launcher=null", "hydra/launcher=null: choose one of basic, gpus"),
+        ("train", "hydra/launcher=null", "hydra/launcher=null: choose one of basic, gpu_pool, gpus"),
         ("train", "every=null", "every=null must have settings of its own, such as every.log"),
         ("train", "model.generator.channels=3", "model.generator.channels=3: it follows channels; set that"),
         ("train", "channels=3", "channels=3: it is computed, from the data's and with_masks"),
