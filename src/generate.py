@@ -27,7 +27,7 @@ def generate(cfg: DictConfig) -> Path:
     from src.core.errors import UserError
     from src.release.card import Publication
     from src.release.content_credentials import ContentCredentials
-    from src.release.copies import describe
+    from src.release.copy_filter import NOT_LOOKED, CopyFilter
     from src.release.export import Export
     from src.release.left_out import LeftOut
     from src.release.masks import MaskLimits
@@ -50,10 +50,12 @@ def generate(cfg: DictConfig) -> Path:
     if (masks := real.masks(size, given)) is not None:
         facts["real_masks"] = masks.facts()
         print(masks.describe())
-    copies = None if cfg.copies.min_distance is None else real.comparison()
-    if copies is not None:  # said first, for who is told afterwards that too few images pass
-        facts["held_out_distances"] = copies.reference
-        print(f"copies.min_distance={cfg.copies.min_distance:g}: {describe(copies.reference)}")
+    copies = None
+    if cfg.copies.share is not None or cfg.copies.min_distance is not None:
+        copies = CopyFilter.of(real.comparison(), cfg.copies.share, cfg.copies.min_distance)
+        for line in copies.lines():  # said first, for who is told afterwards that too few images pass
+            print(line)
+    facts["copies"] = NOT_LOOKED if copies is None else copies.facts()
     request = Request(
         n=cfg.n,
         size=size,
@@ -61,16 +63,15 @@ def generate(cfg: DictConfig) -> Path:
         bits=real.bits(file_format.bits) if cfg.bits == "auto" else cfg.bits,
         reject=cfg.masks.reject,
         limits=MaskLimits(**given) if masks is None else masks.limits,
-        min_distance=cfg.copies.min_distance,
+        min_distance=None if copies is None else copies.min_distance,
         watermark=cfg.watermark,
         class_name=cfg.class_name,
     )
     said = Publication(**cfg.card)
     form = "" if file_format.name == "png" else f"_{file_format.name}"
     out = Path(cfg.out) if cfg.out else run.folder / "generated" / f"n{cfg.n}_size{size}_seed{cfg.seed}{form}"
-    export = Export(
-        run, request, out, None if copies is None else copies.originals, facts, file_format, said, credentials
-    )
+    originals = None if copies is None else copies.comparison.originals
+    export = Export(run, request, out, originals, facts, file_format, said, credentials)
     with Progress(console=Console(stderr=True), disable=not cfg.progress, transient=True) as bar:
         task = bar.add_task("generating", total=request.n)
         wrote = export.write(cfg.force, lambda done: bar.update(task, completed=done))

@@ -62,7 +62,7 @@ def generate(trained, run_tiny, capfd):
     shutil.copytree(trained / "a", "a")
 
     def run(*arguments):
-        status = main(["run=a", "progress=false", "device=cpu", *LENIENT, *arguments])
+        status = main(["run=a", "progress=false", "device=cpu", "copies.share=null", *LENIENT, *arguments])
         out, err = capfd.readouterr()
         assert "Traceback" not in err
         return status, out, err

@@ -42,7 +42,7 @@ def generate(trained, run_tiny, monkeypatch, capfd):
     shutil.copytree(trained / "a", "a")
 
     def run(*arguments):
-        status = main(["progress=false", "device=cpu", *arguments])
+        status = main(["progress=false", "device=cpu", "copies.share=null", *arguments])
         out, err = capfd.readouterr()
         assert "Traceback" not in err
         return status, out, err
@@ -236,7 +236,7 @@ def test_force_does_not_delete_what_no_export_wrote(generate):
 def test_images_nearer_to_a_real_one_than_allowed_are_left_out(generate):
     asked = ("run=a", "n=4", *LENIENT)
     assert generate(*asked, "out=all", "copies.min_distance=1e-9")[0] == 0
-    status, _, err = generate(*asked, "out=none", "copies.min_distance=2.1")
+    status, _, err = generate(*asked, "out=none", "copies.min_distance=2")
     assert status == 2 and "(copy 40)" in err
     assert card("all")["rejected"].keys() <= {"lung: empty", "lesion: empty"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def on_files(run_tiny, capfd):
         return run_tiny("data=folder", "data.root=scans", "resolution=16", "batch_size=16", "images=64", *arguments)
 
     def generate(*arguments):
-        status = main(["run=outputs/a", "n=4", "out=out", "progress=false", "device=cpu", *arguments])
+        asked = ["run=outputs/a", "n=4", "out=out", "progress=false", "device=cpu", "copies.share=null", *arguments]
+        status = main(asked)
         return status, *capfd.readouterr()
 
     return train, generate
@@ -93,13 +95,16 @@ def test_copies_are_looked_for_among_the_images_that_were_learned_from_also_afte
     train, generate = on_files
     train("name=a")
     assert generate("copies.min_distance=1e-9")[0] == 0
-    before = read_json(CARD)["held_out_distances"]
+    before = read_json(CARD)["copies"]["held_out"]
     for i in range(40, 60):
         Image.fromarray(np.random.default_rng(i).integers(0, 255, (16, 16), np.uint8)).save(f"scans/{i}.png")
     status, out, _ = generate("copies.min_distance=1e-9", "force=true")
-    after = read_json(CARD)["held_out_distances"]
+    after = read_json(CARD)["copies"]["held_out"]
     assert (before["images"], after["images"]) == (12, 32)  # none that was learned from is held out now
-    assert status == 0 and f"of 32 real images held out of training, 1% are nearer than {after['1%']:g}" in out
+    assert (
+        status == 0
+        and f"of 32 real images of 32 patients held out of training, 1% are nearer than {after['1%']:g}" in out
+    )
     assert before["1%"] > 0.3 and after["1%"] > 0.3
 
 
@@ -108,9 +113,49 @@ def test_copies_are_not_looked_for_where_images_that_were_learned_from_are_gone(
     train("name=a")
     for i in range(20):
         Path(f"scans/{i}.png").unlink()
-    status, _, err = generate("copies.min_distance=0.2")
+    status, _, err = generate("copies.share=0.05")
     assert status == 2 and "of the 28 images that the generator learned from are not in the data any more" in err
+    assert err.splitlines()[-1].endswith("or do not look with copies.share=null")
     assert generate()[0] == 0
+
+
+def test_an_export_leaves_out_copies_without_being_asked_and_its_record_says_how(on_files, monkeypatch, capfd):
+    def copier(export, start):
+        """Every second image is a training image, the others are noise."""
+        learned = sorted(read_json(Path("outputs/a/training_images.json"))["images"])
+        names = {hashlib.sha256(path.read_bytes()).hexdigest()[:16]: path for path in Path("scans").glob("*.png")}
+        real = np.stack([np.asarray(Image.open(names[learned[i % 28]])) for i in range(start, start + BATCH)])
+        images = torch.from_numpy(real[:, None] / 127.5 - 1).float()
+        generator = torch.Generator().manual_seed(start)
+        images[1::2] = torch.rand(images[1::2].shape, generator=generator) * 2 - 1
+        return images
+
+    train, _ = on_files
+    train("name=a")
+    monkeypatch.setattr(Export, "generate", copier)
+    assert main(["run=outputs/a", "n=12", "out=out", "progress=false", "device=cpu"]) == 0
+    out, card = capfd.readouterr().out, read_json(CARD)
+    kept = [int(row.split(",")[2]) for row in Path("out/manifest.csv").read_text().splitlines()[1:]]
+    assert all(index % 2 for index in kept) and card["rejected"]["copy"] >= 11
+    assert card["copies"]["min_distance"] == card["min_distance"] and card["copies"]["originals"] == 28
+    assert card["copies"]["why"] == "nearer are at most 0.05 of the images of other patients, as those held out show"
+    assert card["copies"]["held_out"]["patients"] == 12
+    assert f"copies.share=0.05: images nearer than {card['min_distance']:g} to a training image are left out" in out
+    assert "caution: only 12 patients were held out of training" in out
+
+
+def test_the_record_says_where_nobody_looked_for_copies(on_files):
+    train, generate = on_files
+    train("name=a")
+    assert generate()[0] == 0 and read_json(CARD)["copies"]["filter"] is None
+
+
+def test_without_held_out_images_the_distance_has_to_be_given(on_files):
+    train, generate = on_files
+    train("name=a", "data.splits={train: 1.0}")
+    status, _, err = generate("copies.share=0.05")
+    assert status == 2 and err.count("\n") == 1 and "no real image was held out of training" in err
+    assert generate("copies.min_distance=0.001")[0] == 0
 
 
 def test_a_run_that_kept_no_record_is_compared_with_its_split_of_today_and_that_is_said(on_files):
@@ -119,7 +164,7 @@ def test_a_run_that_kept_no_record_is_compared_with_its_split_of_today_and_that_
     Path("outputs/a/training_images.json").unlink()
     status, _, err = generate("copies.min_distance=1e-9")
     assert status == 0 and err.count("outputs/a keeps no record of its training images") == 1
-    assert "training_images" not in read_json(CARD) and read_json(CARD)["held_out_distances"]["images"] == 12
+    assert "training_images" not in read_json(CARD) and read_json(CARD)["copies"]["held_out"]["images"] == 12
 
 
 def test_a_run_without_a_record_of_its_data_that_goes_on_with_other_files_has_learned_from_both(on_files):

@@ -17,7 +17,7 @@ from src.data.provenance import TrainingRecord
 from src.data.training_images import read_synthetic
 from src.downstream.results import fraction_text
 from src.downstream.study_page import Copy
-from src.release.copies import Comparison, describe
+from src.release.copies import Comparison
 from src.release.export import Export
 from src.release.left_out import LeftOut
 from src.release.pixels import to_pixels
@@ -81,13 +81,13 @@ def compare_with_real(generators: Mapping[str, TrainedRun], data: ImageData) -> 
 
 def copies_note(compared: Mapping[str, Comparison]) -> str:
     """What the distance is, and how near real images come that are no copies."""
-    said = {name: describe(one.reference) + _missing(one) for name, one in compared.items()}
+    said = {name: one.calibration.describe() + _missing(one) for name, one in compared.items()}
     alike = len(set(said.values())) == 1
     reference = next(iter(said.values())) if alike else "; ".join(f"{name}: {text}" for name, text in said.items())
     return (
-        "Distance between images shrunk to 16 px a side and normalised, less what all training images share; every "
-        "exported image was compared with every real image that its generator learned from, also mirrored and slightly "
-        f"moved. For comparison: {reference}."
+        "Distance: 1 less the local correlation after one image is aligned to the other; 0 is a copy, 1 nothing in "
+        "common. Every exported image was compared with every real image that its generator learned from, also "
+        f"mirrored, as a negative, turned, zoomed, moved and bent. For comparison: {reference}."
     )
 
 
@@ -119,5 +119,5 @@ def facts_of(left_out: Mapping[str, LeftOut], compared: Mapping[str, Comparison]
     """For ``study.json``: what was left out of the exports, and the measure of a copy."""
     return {
         "exports": {name: {"kept": one.kept, "left_out": dict(one.reasons)} for name, one in left_out.items()},
-        "held_out_distances": {name: dict(one.reference) for name, one in compared.items()},
+        "held_out_distances": {name: one.calibration.facts() for name, one in compared.items()},
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,53 +15,117 @@ from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.provenance import TrainingRecord
 from src.data.store import Split
+from src.release.alignment import (
+    Aligner,
+    Prepared,
+    compose,
+    correlation,
+    flat_parts,
+    frame,
+    likeness,
+    own_likeness,
+    place,
+    sample,
+)
+from src.release.candidates import Search
 
-SIDE = 16  # pixels a side of a thumbnail: a copy stays one through noise, blur and small details
-WINDOW = 14  # pixels a side that are compared, so that an image moved by a sixteenth of its side still shows them
+FILTER = "local correlation after alignment"  # its name in records
+CANDIDATES = 32  # originals whose pose is improved
+FINALISTS = 4  # of which that many are aligned to the pixel
+ROUGH, FINE, LAST = 24, 32, 48  # pixels a side of the three steps
+ROUGH_CONTRAST, FINE_CONTRAST, LAST_CONTRAST = 5, 7, 7  # pixels a side of the neighbourhoods of local contrast
+WINDOW = 5  # and of those whose correlation is the verdict
+OWN = 0.25  # weight of what an original has for itself, the other finalists do not
+SIDES = (Search.side, ROUGH, FINE, LAST)
+FLAT_SHARE = 0.02  # of an image that has to be flat to be left out
+WAVES = 3  # half waves a side of the smooth map
+BENDING = 0.05  # what a smooth map costs: it also makes images of two patients more alike
 QUANTILES = (0.01, 0.05, 0.5)
-DUPLICATE = 0.04  # nearer is the same real image again: saved anew as JPEG or at another size it is up to 0.037 away
-CHUNK = 256  # images compared at once
+DUPLICATE = 0.08  # nearer is the same real image again, saved anew as JPEG or at another size
+RESAMPLES, CERTAINTY = 200, 0.9  # of the held-out patients, and the share of them in which the threshold holds
+FEW_PATIENTS = 50  # held out: with fewer, their 5% is known poorly
+CHUNK = 64  # images compared at once
+
+
+class Matches(NamedTuple):
+    """The nearest original of each image."""
+
+    originals: Tensor  # (N,) index
+    distances: Tensor  # (N,) float64
+    grids: Tensor  # (N, LAST, LAST, 2) where the image's pixels lie in the original, as ``grid_sample`` has it
 
 
 @dataclass(frozen=True)
 class Originals:
     """Real images that a generator learned from, to compare others with.
 
-    The distance of two images is the Euclidean one of their thumbnails in grey, at equal brightness and contrast and
-    less what all originals share: sqrt(2 (1 − r)), r the correlation of what is left. 0 is a copy, about 1.4 nothing
-    in common, 2 a negative. With their mean, all images of one organ would be near each other.
+    The distance of two images is 1 − their likeness once one is aligned to the other: 0 is a copy, 1 nothing in
+    common. It is found in three steps: candidates by thumbnails (``Search``), an affine map of each, and a smooth map
+    of the likeliest, the finalists, which is counted with and without it. Likeness is the mean local correlation
+    (``likeness``), and for a quarter what is left of it without what the finalists share (``own_likeness``): the chests
+    of two patients are much alike, and a third one shows in what.
     """
 
-    mean: Tensor  # (WINDOW²,) of the originals' windows
-    features: Tensor  # (N, WINDOW²) float64, of length 1, or 0 for an original that is the mean
+    search: Search
+    planes: Mapping[int, Tensor]  # by side S: pixels and what is seen of them, (N, 2, S, S) float16
 
     @classmethod
     def of(cls, split: Split, channels: int) -> Originals:
-        """The images of a split, their first ``channels``, in constant memory but for the result.
+        """The images of a split, their first ``channels``.
 
         Raises:
             UserError: there are none.
         """
         if not len(split):
             raise UserError("there are no real images to compare with: give a split that has some")
-        windows = torch.cat([_centre(thumbnails(images)) for images in _chunks(split, channels)])
-        mean = windows.mean(0)
-        return cls(mean, _unit(windows, mean))
+        planes: dict[int, list[Tensor]] = {side: [] for side in (2 * Search.side, ROUGH, FINE, LAST)}
+        for images in _chunks(split, channels):
+            for side, prepared in Prepared.at_sides(images, planes).items():
+                planes[side].append(prepared.planes().half())
+        joined = {side: torch.cat(parts) for side, parts in planes.items()}
+        height, width = split.store.images.shape[2:]
+        return cls(Search(Prepared.from_planes(joined.pop(2 * Search.side).float()), height / width), joined)
+
+    def match(self, images: Tensor) -> Matches:
+        """The nearest original of each of ``images`` (N, C, H, W) of any pixel range.
+
+        Images are also compared mirrored, as negatives, turned by up to 15°, 0.8 to 1.3 times as large, moved by up to
+        a tenth of their side, and bent. Where a part of one is flat, it is compared with that part and without: as a
+        background it is part of the image, as a patch it hides what is behind.
+        """
+        found = self._match(Prepared.at_sides(images, SIDES))
+        flat = flat_parts(images)
+        hidden = (flat.mean((1, 2, 3)) > FLAT_SHARE).nonzero()[:, 0]
+        if len(hidden):
+            without = self._match(Prepared.at_sides(images[hidden], SIDES, flat[hidden]))
+            for one, other in zip(found, without, strict=True):
+                nearer = without.distances < found.distances[hidden]
+                one[hidden[nearer]] = other[nearer]
+        return found
+
+    def _match(self, prepared: Mapping[int, Prepared]) -> Matches:
+        found = self.search(prepared[Search.side], CANDIDATES)
+        originals, poses, signs = found.originals, found.poses, found.signs
+        rough = _aligner(prepared[ROUGH], ROUGH_CONTRAST, 0.5)
+        contrast = self._contrast(prepared[ROUGH], ROUGH_CONTRAST, 0.5, originals, poses, signs)
+        steps = rough.fit(contrast, rough.start(originals.shape[1]), 2)
+        alike = correlation(rough.fixed, rough.seen, *sample(contrast, rough.grid(steps)))
+        best = alike.topk(min(FINALISTS, originals.shape[1]), 1).indices
+        originals, signs = originals.gather(1, best), signs.gather(1, best)
+        poses = compose(poses, steps).gather(1, best[..., None, None].expand(-1, -1, 2, 3))
+
+        affine = _aligner(prepared[FINE], FINE_CONTRAST, 0.8)
+        contrast = self._contrast(prepared[FINE], FINE_CONTRAST, 0.8, originals, poses, signs)
+        poses = compose(poses, affine.fit(contrast, affine.start(originals.shape[1]), 2))
+        smooth = _aligner(prepared[FINE], FINE_CONTRAST, 0.8, WAVES)
+        contrast = self._contrast(prepared[FINE], FINE_CONTRAST, 0.8, originals, poses, signs)
+        bends = smooth.fit(contrast, smooth.start(originals.shape[1]), 4)
+        return self._verdict(prepared[LAST], originals, poses, signs, bends)
 
     def nearest(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest original of each of ``images`` (N, C, H, W) of any pixel range: index and distance, both (N,).
-
-        An image is also compared mirrored, and moved by up to a sixteenth of its side.
-        """
-        small = thumbnails(images)
-        distance = torch.full((len(small),), torch.inf, dtype=torch.float64)
-        index = torch.zeros(len(small), dtype=torch.int64)
-        for thumbnail in (small, small.flip(2)):
-            for window in _windows(thumbnail):
-                found = torch.cdist(_unit(window, self.mean), self.features).min(1)
-                index = torch.where(found.values < distance, found.indices, index)
-                distance = torch.minimum(found.values, distance)
-        return index, distance
+        """Index and distance of the nearest original of each of ``images`` (N, C, H, W), both (N,)."""
+        found = self.match(images)
+        return found.originals, found.distances
 
     def nearest_of(self, split: Split, channels: int) -> tuple[Tensor, Tensor]:
         """``nearest`` of all images of a split."""
@@ -74,17 +139,101 @@ class Originals:
         order = distance.argsort(stable=True)[:count].tolist()
         return [(i, int(index[i]), float(distance[i])) for i in order]
 
-    def reference(self, held_out: Split, channels: int) -> dict[str, float]:
-        """How near real images come that are no copies: their number, and quantiles of their distances by name (5%).
-
-        Held-out images that are a training image again (``duplicates``) do not count. No quantiles where none is left.
-        """
+    def calibrate(self, held_out: Split, channels: int) -> Calibration:
+        """How near the images of ``held_out`` come, of patients that no original is of."""
         if not len(held_out):
-            return {"images": 0, "duplicates": 0}
-        _, distance = self.nearest_of(held_out, channels)
-        others = distance[distance >= DUPLICATE]
-        quantiles = {f"{q:.0%}": round(float(others.quantile(q)), 3) for q in QUANTILES} if len(others) else {}
-        return {"images": len(others), "duplicates": len(distance) - len(others), **quantiles}
+            return Calibration(torch.zeros(0, dtype=torch.float64), (), 0)
+        _, distances = self.nearest_of(held_out, channels)
+        others = distances >= DUPLICATE
+        patients = [case for case, is_other in zip(held_out.cases_or_files(), others.tolist(), strict=True) if is_other]
+        return Calibration(distances[others], tuple(patients), int((~others).sum()))
+
+    def _contrast(
+        self, fixed: Prepared, contrast: int, sigma: float, originals: Tensor, poses: Tensor, signs: Tensor
+    ) -> Tensor:
+        """The local contrast of the originals as they lie in the image, and what is seen of it, (N, K, 2, S, S)."""
+        turned = self._turned(fixed, originals, place(frame(fixed.values.shape[1]), poses))
+        values = turned.local_contrast(contrast, sigma) * signs.reshape(-1, 1, 1)
+        return torch.stack([values, turned.seen], 1).unflatten(0, originals.shape)
+
+    def _turned(self, fixed: Prepared, originals: Tensor, grid: Tensor) -> Prepared:
+        """As they lie in the image, without what is missing in it."""
+        side = fixed.values.shape[1]
+        planes = self.planes[side][originals.flatten()].float()
+        planes = F.grid_sample(planes, grid.reshape(-1, side, side, 2), align_corners=False)
+        seen = fixed.seen[:, None].expand(*originals.shape, -1, -1).reshape(-1, 1, side, side)
+        return Prepared.from_planes(planes * seen)
+
+    def _verdict(self, prepared: Prepared, originals: Tensor, poses: Tensor, signs: Tensor, bends: Tensor) -> Matches:
+        count, finalists = originals.shape
+        fixed, seen = (
+            plane[:, None].expand(-1, finalists, -1, -1).flatten(0, 1) for plane in (prepared.values, prepared.seen)
+        )
+        contrast = prepared.local_contrast(LAST_CONTRAST)[:, None] * signs[..., None, None]
+        grids = torch.stack([place(frame(LAST, bend), poses) for bend in (None, bends)])
+        alike = []
+        for grid in grids:
+            turned = self._turned(prepared, originals, grid)
+            whole = likeness(fixed * signs.reshape(-1, 1, 1), seen, turned.values, turned.seen, WINDOW)
+            others = turned.local_contrast(LAST_CONTRAST).unflatten(0, originals.shape)
+            own = own_likeness(contrast, prepared.seen, others, turned.seen.unflatten(0, originals.shape))
+            alike.append(torch.lerp(whole.view(count, finalists), own, OWN))
+        either = torch.stack([alike[0], alike[1] - BENDING]).transpose(0, 1).flatten(1)  # (N, 2 K)
+        best = either.max(1)
+        way, finalist = best.indices // finalists, best.indices % finalists
+        rows = torch.arange(count)
+        chosen = grids[way, rows, finalist].view(count, LAST, LAST, 2)
+        return Matches(originals[rows, finalist], (1 - best.values.double()).clamp_min(0), chosen)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How near real images come that are no copies, those of patients held out of training."""
+
+    distances: Tensor  # (N,) of the held-out images to the originals, without those that are an original again
+    patients: Sequence[str]  # (N,) whose images they are
+    duplicates: int  # held-out images that are an original again: they do not count
+
+    def threshold(self, share: float) -> float:
+        """A distance that no more than ``share`` of the images of other patients are nearer than.
+
+        The quantile of the held-out images differs from patients to patients: it is taken low enough for nine of ten
+        resamples of them. Raises UserError without any.
+        """
+        if not len(self.distances):
+            raise UserError(
+                "no real image was held out of training, whose distances could be the measure of a copy: give the data "
+                "a val or test split, say how near is too near with copies.min_distance=…, or do not look with "
+                "copies.share=null"
+            )
+        names, owner = np.unique(np.array(self.patients), return_inverse=True)
+        order = np.argsort(owner, kind="stable")
+        of_patient = np.split(self.distances.numpy()[order], np.cumsum(np.bincount(owner))[:-1])
+        draws = np.random.default_rng(0).integers(0, len(names), (RESAMPLES, len(names)))
+        quantiles = [np.quantile(np.concatenate([of_patient[i] for i in draw]), share) for draw in draws]
+        return round(float(np.quantile(quantiles, 1 - CERTAINTY)), 3)
+
+    def facts(self) -> dict[str, float]:
+        """Their number, that of their patients, and quantiles of their distances by name (5%)."""
+        quantiles = (
+            {f"{q:.0%}": round(float(self.distances.quantile(q)), 3) for q in QUANTILES} if len(self.distances) else {}
+        )
+        patients = len(set(self.patients))
+        return {"images": len(self.distances), "patients": patients, "duplicates": self.duplicates, **quantiles}
+
+    def describe(self) -> str:
+        """One sentence of it."""
+        return describe(self.facts())
+
+    def caution(self) -> str | None:
+        """Where so few patients were held out that their quantiles say little of others."""
+        patients = len(set(self.patients))
+        if not patients or patients >= FEW_PATIENTS:
+            return None
+        return (
+            f"only {patients} patients were held out of training, fewer than {FEW_PATIENTS}: how near images of other "
+            "patients come is known poorly, and so is the distance that rejects 5% of them"
+        )
 
 
 @dataclass(frozen=True)
@@ -92,8 +241,9 @@ class Comparison:
     """The real images that a generator learned from, and how near to them others come: the measure of a copy."""
 
     learned: Split
+    held_out: Split
     originals: Originals  # of ``learned``
-    reference: Mapping[str, float]  # ``Originals.reference``
+    calibration: Calibration  # with ``held_out``
     missing: int  # images that it learned from and the data do not hold: copies of them are not found
 
     @classmethod
@@ -107,45 +257,23 @@ class Comparison:
         if not len(learned):
             learned = data.split("train")
         originals = Originals.of(learned, channels)
-        return cls(learned, originals, originals.reference(held_out, channels), missing)
+        return cls(learned, held_out, originals, originals.calibrate(held_out, channels), missing)
 
 
-def describe(reference: Mapping[str, float]) -> str:
-    """One sentence of what ``Originals.reference`` found."""
-    again = f"; {reference['duplicates']:,} more are a training image again, and do not count"
-    again = again if reference["duplicates"] else ""
-    if not reference["images"]:
+def describe(facts: Mapping[str, float]) -> str:
+    """One sentence of ``Calibration.facts``."""
+    again = f"; {facts['duplicates']:,} more are a training image again, and do not count"
+    again = again if facts["duplicates"] else ""
+    if not facts["images"]:
         return f"no real image was held out of training, whose distances could be the measure of a copy{again}"
     return (
-        f"of {reference['images']:,} real images held out of training, 1% are nearer than {reference['1%']:g} to a "
-        f"training image, 5% than {reference['5%']:g}, half than {reference['50%']:g}{again}"
+        f"of {facts['images']:,} real images of {facts['patients']:,} patients held out of training, 1% are nearer "
+        f"than {facts['1%']:g} to a training image, 5% than {facts['5%']:g}, half than {facts['50%']:g}{again}"
     )
 
 
-def thumbnails(images: Tensor) -> Tensor:
-    """(N, C, H, W) → (N, SIDE, SIDE), grey, float64."""
-    return F.interpolate(images.double().mean(1, keepdim=True), size=(SIDE, SIDE), mode="area")[:, 0]
-
-
-def _windows(small: Tensor) -> Iterator[Tensor]:
-    """Those of thumbnails at all places, each (N, WINDOW²), at equal brightness and contrast; the centre comes first,
-    since of equally near ones the first counts."""
-    places = [(top, left) for top in range(SIDE - WINDOW + 1) for left in range(SIDE - WINDOW + 1)]
-    middle = (SIDE - WINDOW) // 2
-    for top, left in sorted(places, key=lambda place: place != (middle, middle)):
-        window = small[:, top : top + WINDOW, left : left + WINDOW].flatten(1)
-        yield _unit(window, window.mean(1, keepdim=True))
-
-
-def _centre(small: Tensor) -> Tensor:
-    return next(_windows(small))
-
-
-def _unit(vectors: Tensor, origin: Tensor) -> Tensor:
-    """``vectors`` (N, D) seen from ``origin``, of length 1; 0 where they are there."""
-    moved = vectors - origin
-    length = moved.norm(dim=1, keepdim=True)
-    return torch.where(length > 1e-6, moved / length.clamp_min(1e-6), 0.0)
+def _aligner(prepared: Prepared, contrast: int, sigma: float, order: int = 0) -> Aligner:
+    return Aligner(prepared.local_contrast(contrast, sigma), prepared.seen, order)
 
 
 def _chunks(split: Split, channels: int) -> Iterator[Tensor]:

@@ -63,14 +63,21 @@ class RealData:
         """With the images that the run learned from.
 
         Raises:
-            UserError: some of them are not in the data any more.
+            UserError: they, or some of them, are not in the data (any more).
         """
-        record = learned_from(self.run)
-        found = Comparison.of(record, self.data, self.run.settings["data"]["channels"])
+        try:
+            record = learned_from(self.run)
+            found = Comparison.of(record, self.data, self.run.settings["data"]["channels"])
+        except UserError as problem:
+            raise UserError(
+                f"{problem}; copies are looked for among the real images: put the data back, or do not look with "
+                "copies.share=null"
+            ) from problem
         if found.missing:
             raise UserError(
                 f"{found.missing} of the {len(record.images)} images that the generator learned from are not in the "
-                "data any more, so copies of them would not be found: put them back as they were"
+                "data any more, so copies of them would not be found: put them back as they were, or do not look "
+                "with copies.share=null"
             )
         return found
 

@@ -49,7 +49,7 @@ class Request:
             raise UserError(f"bits={self.bits} must be 8 or 16")
         distance = self.min_distance
         if distance is not None and not (_is_number(distance) and 0 < distance < math.inf):
-            raise UserError(f"copies.min_distance={distance} must be a number above 0, or null not to look")
+            raise UserError(f"copies.min_distance={distance} must be a number above 0")
 
 
 def _is_number(value: object) -> bool:

@@ -39,9 +39,9 @@ def scorecard(record: Mapping[str, Any], evidence: Evidence, file_format: Format
 def copies_sentence(record: Mapping[str, Any]) -> str:
     """What the filter against copies did."""
     if (distance := record["min_distance"]) is None:
-        return f"copies of training images: {NOT_MEASURED} (copies.min_distance was not set)"
+        return f"copies of training images: {NOT_MEASURED} (nobody looked for them)"
     left_out = record["rejected"].get("copy", 0)
-    reference = describe(record["held_out_distances"]) if record.get("held_out_distances") else ""
+    reference = describe(record["copies"]["held_out"]) if "held_out" in record.get("copies", {}) else ""
     return (
         f"{left_out:,} images nearer than {distance:g} to a training image were left out"
         + (f" ({reference})" if reference else "")

@@ -40,10 +40,14 @@ def test_the_measure_of_a_copy_is_that_of_the_images_that_a_generator_learned_fr
     train = data.split("train")
     whole, half = (TrainingRecord.of(data, train.take(np.arange(count))) for count in (40, 20))
     one, other = (Comparison.of(record, data, 1) for record in (whole, half))
-    assert (len(one.learned), one.reference["images"]) == (40, 20) and other.reference["images"] == 40
-    assert copies_note({"a": one, "b": one}).count("of 20 real images held out") == 1
+    assert (len(one.learned), one.calibration.facts()["images"]) == (40, 20)
+    assert other.calibration.facts()["images"] == 40
+    assert copies_note({"a": one, "b": one}).count("of 20 real images of 20 patients held out") == 1
     both = copies_note({"a": one, "b": other})
-    assert "a: of 20 real images held out" in both and "b: of 40 real images held out" in both
+    assert (
+        "a: of 20 real images of 20 patients held out" in both
+        and "b: of 40 real images of 40 patients held out" in both
+    )
 
 
 def test_a_generator_of_images_that_are_not_here_says_so(data):

@@ -53,7 +53,15 @@ def export(exported, run_tiny, monkeypatch, capfd):
         logging.root.handlers[:] = handlers
 
     def make(name: str, *arguments: str) -> Path:
-        asked = [f"run={exported}/a", "n=4", f"format={name}", "progress=false", "device=cpu", "masks.reject=false"]
+        asked = [
+            f"run={exported}/a",
+            "n=4",
+            f"format={name}",
+            "progress=false",
+            "device=cpu",
+            "copies.share=null",
+            "masks.reject=false",
+        ]
         asked += ["class_name=made"] if name == "imagefolder" else []
         out = exported / re.sub(r"\W", "", "".join([name, *arguments]))[:80]
         assert main([*asked, f"out={out}", *arguments]) == 0, capfd.readouterr().err

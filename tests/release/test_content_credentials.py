@@ -124,7 +124,15 @@ def test_what_cannot_sign_is_one_line(signer, tmp_path):
 def test_every_file_of_an_export_is_signed_and_a_stopped_one_goes_on(signer, run_tiny, capfd):
     chain, key = signer
     assert run_tiny("name=a", "images=64", "with_masks=true").status == 0
-    asked = ["run=outputs/a", "progress=false", "device=cpu", "masks.reject=false", "out=out", "n=2"]
+    asked = [
+        "run=outputs/a",
+        "progress=false",
+        "device=cpu",
+        "copies.share=null",
+        "masks.reject=false",
+        "out=out",
+        "n=2",
+    ]
     assert main([*asked, f"c2pa.certificate={chain}"]) == 2
     assert "c2pa.certificate and c2pa.key belong together" in capfd.readouterr().err
     signed = [*asked, f"c2pa.certificate={chain}", f"c2pa.key={key}"]

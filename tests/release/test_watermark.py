@@ -128,7 +128,7 @@ def test_what_cannot_be_looked_at_is_one_line(looked_for, tmp_path):
 
 def test_an_export_is_marked_and_says_so(run_tiny, capfd):
     assert run_tiny("name=a", "images=64", "resolution=128", "batch_size=16").status == 0
-    asked = ["run=outputs/a", "n=2", "progress=false", "device=cpu"]
+    asked = ["run=outputs/a", "n=2", "progress=false", "device=cpu", "copies.share=null"]
     assert generate([*asked, "out=plain"]) == 0
     assert generate([*asked, "out=marked", "watermark=true"]) == 0
     assert generate([*asked, "out=small", "watermark=true", "size=64"]) == 2
