@@ -27,7 +27,7 @@ print("loaded:", *(name for name in HEAVY if name in sys.modules))
     [
         *(
             (entry, "sead=1", "sead is not a setting; did you mean seed?")
-            for entry in ("train", "generate", "evaluate", "identify")
+            for entry in ("train", "generate", "evaluate", "identify", "audit")
         ),
         ("study", "unet.imagse=1", "unet.imagse is not a setting; did you mean unet.images?"),
         ("detect_mark", "image=a", "image is not a setting; did you mean images?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from src.data.provenance import TrainingRecord
 from src.data.training_images import read_synthetic
 from src.downstream.results import fraction_text
 from src.downstream.study_page import Copy
+from src.release.audit import Audit
+from src.release.audit_report import as_json
 from src.release.copies import Comparison
 from src.release.export import Export
 from src.release.left_out import LeftOut
@@ -115,9 +118,31 @@ def nearest_pairs(
             yield Copy(exports[name] / made.files()[generated], picture, distance)
 
 
-def facts_of(left_out: Mapping[str, LeftOut], compared: Mapping[str, Comparison]) -> dict[str, Any]:
-    """For ``study.json``: what was left out of the exports, and the measure of a copy."""
+def audits_of(
+    compared: Mapping[str, Comparison],
+    generators: Mapping[str, TrainedRun],
+    exports: Mapping[str, Path],
+    data: ImageData,
+    cache: str,
+) -> dict[str, Audit]:
+    """What the exports give away of the patients that their generators learned from, by name.
+
+    Without those where an audit is not possible, as without patients held out.
+    """
+    audits = {}
+    for name, one in compared.items():
+        made = read_synthetic(str(exports[name]), data.description, cache)
+        with suppress(UserError):
+            audits[name] = Audit.of(one, made, data.description.channels, generators[name].module.judge)
+    return audits
+
+
+def facts_of(
+    left_out: Mapping[str, LeftOut], compared: Mapping[str, Comparison], audits: Mapping[str, Audit]
+) -> dict[str, Any]:
+    """For ``study.json``: what was left out of the exports, the measure of a copy, and what the exports give away."""
     return {
         "exports": {name: {"kept": one.kept, "left_out": dict(one.reasons)} for name, one in left_out.items()},
         "held_out_distances": {name: one.calibration.facts() for name, one in compared.items()},
+        "audits": {name: as_json(one) for name, one in audits.items()},
     }

@@ -22,7 +22,9 @@ from src.downstream.generator_scores import ScoredGenerator
 from src.downstream.plan import UnetJob
 from src.downstream.results import REAL, JobResult
 from src.downstream.statistics import case_means
-from src.downstream.study_page import Exported, Generator, Picture, SplitSize, StudyPage
+from src.downstream.study_page import Audited, Exported, Generator, Picture, SplitSize, StudyPage
+from src.release.audit import Audit
+from src.release.audit_report import rows, sentence
 from src.release.copies import Comparison
 from src.release.left_out import LeftOut
 from src.scoring.report import SUSPICIOUS, TITLES
@@ -93,6 +95,7 @@ def study_page(
     runs: StudyRuns,
     left_out: Mapping[str, LeftOut],
     compared: Mapping[str, Comparison],
+    audits: Mapping[str, Audit],
     per_fraction: bool,
     cache: str,
     command: str,
@@ -102,6 +105,7 @@ def study_page(
     Args:
         left_out: of the exports (``exports.left_out_of``).
         compared: the generators with the real images (``exports.compare_with_real``).
+        audits: of their exports (``exports.audits_of``).
         cache: folder of decoded data.
         command: that repeats the study.
     """
@@ -124,6 +128,9 @@ def study_page(
         exports=[Exported(name, one.kept, one.text()) for name, one in left_out.items()],
         copies=list(nearest_pairs(compared, exports, runs.data, runs.folder / "copies", cache)),
         copies_note=copies_note(compared),
+        audits=[
+            Audited(name, sentence(one), one.nearest.leaks, one.cautions, list(rows(one))) for name, one in audits.items()
+        ],
         predictions=list(_predictions(runs)),
         commands=[command],
         warnings=list(warnings_of(per_fraction, runs.scored)),

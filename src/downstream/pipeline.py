@@ -23,7 +23,7 @@ from src.data.fingerprint import DataRecord
 from src.data.store import count_splits
 from src.downstream.analysis import Study, analyse
 from src.downstream.asked import compose
-from src.downstream.exports import cautions_of_exports, compare_with_real, export, facts_of, left_out_of
+from src.downstream.exports import audits_of, cautions_of_exports, compare_with_real, export, facts_of, left_out_of
 from src.downstream.generator_scores import score_generators
 from src.downstream.jobs import Launcher, run_jobs
 from src.downstream.page_content import (
@@ -199,13 +199,16 @@ def _answer(runs: StudyRuns, settings: StudySettings, cache: str, identity: str)
     scores = {name: one.scores for name, one in runs.scored.items()}
     models = {name: run.module.name for (name, _), run in runs.generators.items()}
     everything = marked_everything(runs.data.split("test"))
-    left_out, compared = left_out_of(runs.synthetic), compare_with_real(of_largest_share(runs.generators), runs.data)
+    generators = of_largest_share(runs.generators)
+    left_out, compared = left_out_of(runs.synthetic), compare_with_real(generators, runs.data)
+    audits = audits_of(compared, generators, of_largest_share(runs.synthetic), runs.data, cache)
     cautions = [*cautions_of(runs.data), *cautions_of_exports(left_out)]
     answer = analyse(results, scores, models, everything, cautions)
     command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
-    page = write_study(study_page(answer, runs, left_out, compared, settings.per_fraction, cache, command), runs.folder)
+    content = study_page(answer, runs, left_out, compared, audits, settings.per_fraction, cache, command)
+    page = write_study(content, runs.folder)
     warnings = list(warnings_of(settings.per_fraction, runs.scored))
-    stated = {**asdict(answer), "warnings": warnings, **facts_of(left_out, compared), "identity": identity}
+    stated = {**asdict(answer), "warnings": warnings, **facts_of(left_out, compared, audits), "identity": identity}
     write_atomically(runs.folder / ANSWER, json.dumps(stated, indent=1))  # the last: with it the study is finished
     return answer, page
 

@@ -53,6 +53,16 @@ class Exported(NamedTuple):
     left_out: str  # how many of those that were made, and why
 
 
+class Audited(NamedTuple):
+    """What the images of a generator give away of its training images."""
+
+    generator: str
+    sentence: str
+    leaks: bool
+    cautions: Sequence[str]
+    rows: Sequence[tuple[str, str, str]]  # what was measured, its value, and what it means
+
+
 class Copy(NamedTuple):
     """A synthetic image and the real one nearest to it."""
 
@@ -84,6 +94,7 @@ class StudyPage:
     exports: Sequence[Exported] = ()
     copies: Sequence[Copy] = ()
     copies_note: str = ""  # what the distance is and how many images were searched
+    audits: Sequence[Audited] = ()
     predictions: Sequence[Picture] = ()  # of U-Nets: best, median, worst
     passports: Mapping[str, str] = field(default_factory=dict)  # name → text
     commands: Sequence[str] = ()  # that repeat everything, in order

@@ -59,25 +59,26 @@ class RealData:
             ) from problem
         return RealMasks.of(split, names, frame, given)
 
-    def comparison(self) -> Comparison:
+    def comparison(self, way_out: str = "or do not look with copies.share=null") -> Comparison:
         """With the images that the run learned from.
+
+        Args:
+            way_out: what else to do where they are gone.
 
         Raises:
             UserError: they, or some of them, are not in the data (any more).
         """
+        wanted = "copies are looked for among the real images: put the data back"
         try:
             record = learned_from(self.run)
             found = Comparison.of(record, self.data, self.run.settings["data"]["channels"])
         except UserError as problem:
-            raise UserError(
-                f"{problem}; copies are looked for among the real images: put the data back, or do not look with "
-                "copies.share=null"
-            ) from problem
+            raise UserError(f"{problem}; {wanted}{way_out and ', '}{way_out}") from problem
         if found.missing:
             raise UserError(
                 f"{found.missing} of the {len(record.images)} images that the generator learned from are not in the "
-                "data any more, so copies of them would not be found: put them back as they were, or do not look "
-                "with copies.share=null"
+                f"data any more, so copies of them would not be found: put them back as they were{way_out and ', '}"
+                f"{way_out}"
             )
         return found
 

@@ -203,5 +203,20 @@ class AdversarialModule(ClockedModule):
             )
         return F.interpolate(images.clamp(-1, 1), scale_factor=self.schedule.resolution // state.resolution)
 
+    @torch.no_grad()
+    def judge(self, images: Tensor) -> Tensor:
+        """Logits (B,) of the discriminator, in evaluation mode, of real or generated ``images`` (B, C, H, W) in [-1, 1]
+        at the final resolution, each looked at alone."""
+        state = self.schedule.at(self.clock.images)
+        growth = self.schedule.growth(state)
+        height, width = (side * state.resolution // self.schedule.resolution for side in images.shape[2:])
+        shown = F.interpolate(images.to(self.device), size=(height, width), mode="area")
+        training = self.discriminator.training
+        self.discriminator.eval()
+        with torch.autocast(self.device.type, enabled=False):
+            logits = [self.discriminator(one[None], **growth) for one in shown]
+        self.discriminator.train(training)
+        return torch.cat(logits).float().flatten().cpu()
+
     def networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator}
