@@ -129,7 +129,8 @@ def study_page(
         copies=list(nearest_pairs(compared, exports, runs.data, runs.folder / "copies", cache)),
         copies_note=copies_note(compared),
         audits=[
-            Audited(name, sentence(one), one.nearest.leaks, one.cautions, list(rows(one))) for name, one in audits.items()
+            Audited(name, sentence(one), one.nearest.leaks, one.cautions, list(rows(one)))
+            for name, one in audits.items()
         ],
         predictions=list(_predictions(runs)),
         commands=[command],

@@ -13,10 +13,18 @@ from PIL import Image
 from src.downstream.analysis import analyse
 from src.downstream.dice_figure import way_styles
 from src.downstream.results import JobResult
-from src.downstream.study_page import Copy, Generator, Picture, SplitSize, StudyPage, write_study
+from src.downstream.study_page import Audited, Copy, Generator, Picture, SplitSize, StudyPage, write_study
 from src.pictures import figures
 
-OPTIONAL = ("The generators", "Are they copies?", "What the U-Net draws", "Passports", "Commands", "Warnings")
+OPTIONAL = (
+    "The generators",
+    "Are they copies?",
+    "What do they give away?",
+    "What the U-Net draws",
+    "Passports",
+    "Commands",
+    "Warnings",
+)
 FILES = {f"{case}-{image}.png": str(case) for case in range(9) for image in range(3)}
 ARMS: dict[tuple[str, str | None, float], float] = {("real", None, 0.0): 0.0, ("real_unaugmented", None, 0.0): -0.06}
 for number, generator in enumerate(["pggan", "enhanced"]):
@@ -69,6 +77,7 @@ def full(bare, tmp_path):
         ],
         real_overlay=picture("real-masks", 300),
         copies=[Copy(picture(f"s{i}", 64), picture(f"r{i}", 64), 1.25 + i) for i in range(6)],
+        audits=[Audited("pggan", "They give nothing away.", False, ["few patients"], [("AUC", "0.5", "a coin")])],
         copies_note="Distance in the classifier's features; 10,000 images searched.",
         predictions=[Picture(f"{name}: Dice 0.81", picture(name, 200)) for name in ("best", "median", "worst")],
         passports={"classifier": "penultimate layer, " + "accuracy 0.97 " * 9},
