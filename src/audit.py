@@ -26,7 +26,7 @@ def audit(cfg: DictConfig) -> Path:
 
     from src.core import environment
     from src.data.training_images import read_synthetic
-    from src.release.audit import Audit
+    from src.release.audit import Audit, Judge
     from src.release.audit_page import write_page
     from src.release.audit_report import as_json, as_table, sentence
     from src.release.generated import generated_split
@@ -50,7 +50,7 @@ def audit(cfg: DictConfig) -> Path:
         make_writable(out)
     except OSError as problem:
         raise UserError(f"{out} cannot be written ({one_line(problem)}): out=<folder> names another place") from problem
-    found = Audit.of(comparison, made, channels, run.module.judge)
+    found = Audit.of(comparison, made, channels, Judge.of(run))
 
     title = f"{run.folder.resolve().name}, {run.checkpoint.name}, {name}"
     asked = {

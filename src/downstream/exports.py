@@ -18,7 +18,7 @@ from src.data.provenance import TrainingRecord
 from src.data.training_images import read_synthetic
 from src.downstream.results import fraction_text
 from src.downstream.study_page import Copy
-from src.release.audit import Audit
+from src.release.audit import Audit, Judge
 from src.release.audit_report import as_json
 from src.release.copies import Comparison
 from src.release.export import Export
@@ -133,7 +133,7 @@ def audits_of(
     for name, one in compared.items():
         made = read_synthetic(str(exports[name]), data.description, cache)
         with suppress(UserError):
-            audits[name] = Audit.of(one, made, data.description.channels, generators[name].module.judge)
+            audits[name] = Audit.of(one, made, data.description.channels, Judge.of(generators[name]))
     return audits
 
 

@@ -13,16 +13,35 @@ from torch import Tensor
 
 from src.core.errors import UserError
 from src.core.pixels import to_unit_range
+from src.data.mask_channels import join_masks
 from src.data.store import Split
 from src.metrics.membership import Attack, Nearness, Scores, attack, compare_distances
 from src.release.copies import DUPLICATE, Comparison, Originals
+from src.training.restore import TrainedRun
 
 PAIRS = 8
 MOST = 1000  # real images of each kind that are attacked
 SHARE = 0.05  # of the images of other patients, that the filter against copies rejects
 CHUNK = 64
 
-Judge = Callable[[Tensor], Tensor]  # images (N, C, H, W) in [-1, 1] → scores (N,), higher for what was learned from
+
+@dataclass(frozen=True)
+class Judge:
+    """The discriminator of a run."""
+
+    score: Callable[[Tensor], Tensor]  # images (N, C, H, W) in [-1, 1] → (N,), higher for what was learned from
+    with_masks: bool  # whether it sees the masks, as further channels
+
+    @classmethod
+    def of(cls, run: TrainedRun) -> Judge:
+        return cls(run.module.judge, bool(run.settings.get("with_masks")))
+
+    def scores(self, split: Split, channels: int) -> Tensor:
+        """(N,) of the images of ``split``, their first ``channels``."""
+        if self.with_masks:
+            split = join_masks(split)
+            channels = split.store.images.shape[1]
+        return torch.cat([self.score(images) for images in _images(split, channels)])
 
 
 class Pair(NamedTuple):
@@ -93,7 +112,7 @@ class Audit:
         nearest = attack(Scores(to_made[0], whose, to_made[1][other], theirs[other]), controls)
         judged = None
         if judge is not None:
-            said = [torch.cat([judge(images) for images in _images(split, channels)]) for split in (members, others)]
+            said = [judge.scores(split, channels) for split in (members, others)]
             judged = attack(Scores(said[0], whose, said[1][other], theirs[other]), controls)
 
         matches = [comparison.originals.match(images) for images in _images(made, channels)]
