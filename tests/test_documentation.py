@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from src import dashboard, detect_mark, evaluate, generate, identify, train
+from src import audit, dashboard, detect_mark, evaluate, generate, identify, train
 from src.command_line import override_parsing, overrides
 from src.core.errors import UserError
 from src.downstream.asked import divide, settings_of
 from tests.conftest import ROOT
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "Makefile")
-OTHERS = {"detect_mark": detect_mark, "evaluate": evaluate, "generate": generate, "identify": identify}
+OTHERS = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (audit, dashboard, detect_mark, evaluate, generate, identify)
+}
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"`([^`]*)`")
 COMMAND = re.compile(r"python -m src\.(.+)")
@@ -45,16 +48,11 @@ def check(command: str) -> None:
     asked = [argument for argument in asked if argument not in flags and "$" not in argument]  # a shell's variable
     if entry == "train":
         overrides.check(entry, override_parsing.quote_paths(asked, train.PATHS, sweeps=True), multirun="-m" in flags)
-    elif entry in (
-        named := {"detect_mark": detect_mark, "evaluate": evaluate, "generate": generate, "identify": identify}
-    ):
-        paths = named[entry].PATHS
-        overrides.check(entry, override_parsing.quote_paths(asked, paths), multirun=False)
+    elif entry in OTHERS:
+        overrides.check(entry, override_parsing.quote_paths(asked, OTHERS[entry].PATHS), multirun=False)
     elif entry == "study":
         divided = divide(asked)
         settings_of(overrides.check(entry, divided.study, multirun=False), divided)
-    elif entry == "dashboard":
-        overrides.check(entry, override_parsing.quote_paths(asked, dashboard.PATHS), multirun=False)
     else:
         assert entry == "compare" and not any("=" in argument for argument in asked)
 
@@ -80,5 +78,5 @@ def test_a_wrong_command_is_found(wrong):
 
 
 def test_the_pages_print_commands_of_every_entry_point():
-    entries = {"train", "evaluate", "generate", "identify", "study", "compare", "detect_mark", "dashboard"}
+    entries = {"train", "study", "compare", *OTHERS}
     assert {command.split()[0] for command in commands()} == entries

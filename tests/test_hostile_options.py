@@ -23,7 +23,7 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from src import compare, evaluate, generate, identify, study
+from src import audit, compare, evaluate, generate, identify, study
 from src.command_line import launch as cli
 from src.command_line.schema import CONF, compose_schema
 from src.train import PATHS
@@ -52,15 +52,17 @@ BASES: dict[str, list[tuple[str, ...]]] = {  # between them, they have nearly ev
          "classifier.width=4", "resolution=16", "fractions=[1.0]", "seeds=1"),
     ],
     "identify": [("threads=1",)],
+    "audit": [("run=RUN", "n=20", "threads=1")],
     "compare": [("--out=page", "RUN")],
 }  # fmt: skip
-DRAWN = {"train": 10, "generate": 5, "evaluate": 5, "study": 2, "identify": 3, "compare": 2}  # in the suite
+DRAWN = {"train": 10, "generate": 5, "evaluate": 5, "study": 2, "identify": 3, "audit": 2, "compare": 2}  # in the suite
 BEGINS = {  # what each entry point comes to where it has accepted its settings
     "train": "pytorch_lightning.Trainer.fit",
     "generate": "src.release.export.Export.write",
     "evaluate": "src.scoring.rows.score_beside",
     "study": "src.downstream.pipeline._carry_out",
     "identify": "src.identification.sets.open_sets",
+    "audit": "src.release.audit.Audit.of",
     "compare": "src.comparison.overview.write_comparison",
 }
 
@@ -118,7 +120,9 @@ def attempt(entry: str, base: tuple[str, ...], key: str, value: str, run: str) -
             if entry == "train":
                 cli.launch(train, "train", paths=PATHS)
             else:
-                module = {m.__name__.split(".")[-1]: m for m in (generate, evaluate, identify, study, compare)}[entry]
+                module = {m.__name__.split(".")[-1]: m for m in (audit, generate, evaluate, identify, study, compare)}[
+                    entry
+                ]
                 status = module.main(arguments)
         except Accepted:
             accepted = True
