@@ -39,7 +39,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(shelf: Path, run_train: Callable[..., Outcome]) -> Path:
     """A folder with the runs ``clf`` and ``gan``, trained once."""
     if not (shelf / "gan").exists():
-        for arguments in ((*SMALL, "model=classifier", "width=4", "name=clf"), (*TINY, "name=gan")):
+        for arguments in ((*SMALL, "model=classifier", "width=4", "name=clf"), (*TINY, "scores=none", "name=gan")):
             outcome = run_train(*arguments, "images=512", "data.sizes.val=40", f"paths.outputs={shelf}")
             assert outcome.status == 0, outcome.err
     return shelf

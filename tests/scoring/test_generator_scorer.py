@@ -192,7 +192,7 @@ def test_without_a_classifier_scores_are_of_random_features_and_the_passport_say
         (["data.channels=3"], "learned images of channels 1, not 3"),
         (["resolution=32"], "learned images of resolution 16, not 32"),
         (["scores.scorer.count=20", "scores.best=fid"], "scores.best=fid is no number of this run: it has am_score,"),
-        (["scores.scorer.count=20", "objective=fid"], "objective=fid is no number of this run: it has am_score,"),
+        (["scores.scorer.count=20", "objective=fid"], "objective=fid is no number of this run: it has accuracy_fake,"),
         (["scores.kid_subset=100"], "scores.kid_subset=100 does not fit"),
         (
             ["scores.scorer.features=incept"],
