@@ -174,7 +174,7 @@ def test_the_average_forgets_as_in_the_paper_and_faster_in_a_short_run(compose, 
     assert compose("model=pggan", f"images={images}").model.ema.half_life == half_life
 
 
-@pytest.mark.parametrize("name", ["study", "generate", "identify"])
+@pytest.mark.parametrize("name", ["study", "generate", "identify", "inspect"])
 def test_no_setting_of_a_command_bears_the_name_of_a_group_which_would_take_no_value(name):
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     settings = OmegaConf.load(CONF / f"{name}.yaml")

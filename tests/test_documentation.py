@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src import audit, dashboard, detect_mark, evaluate, generate, identify, train
+from src import audit, dashboard, detect_mark, evaluate, generate, identify, inspect, train
 from src.command_line import override_parsing, overrides
 from src.core.errors import UserError
 from src.downstream.asked import divide, settings_of
@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "Makefile")
 OTHERS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (audit, dashboard, detect_mark, evaluate, generate, identify)
+    for module in (audit, dashboard, detect_mark, evaluate, generate, identify, inspect)
 }
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"`([^`]*)`")

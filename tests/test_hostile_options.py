@@ -23,7 +23,7 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from src import audit, compare, evaluate, generate, identify, study
+from src import audit, compare, evaluate, generate, identify, inspect, study
 from src.command_line import launch as cli
 from src.command_line.schema import CONF, compose_schema
 from src.train import PATHS
@@ -53,9 +53,12 @@ BASES: dict[str, list[tuple[str, ...]]] = {  # between them, they have nearly ev
     ],
     "identify": [("threads=1",)],
     "audit": [("run=RUN", "n=20", "threads=1")],
+    "inspect": [("data.root=.",)],
     "compare": [("--out=page", "RUN")],
 }  # fmt: skip
-DRAWN = {"train": 10, "generate": 5, "evaluate": 5, "study": 2, "identify": 3, "audit": 2, "compare": 2}  # in the suite
+DRAWN = {  # in the suite
+    "train": 10, "generate": 5, "evaluate": 5, "study": 2, "identify": 3, "audit": 2, "inspect": 3, "compare": 2,
+}  # fmt: skip
 BEGINS = {  # what each entry point comes to where it has accepted its settings
     "train": "pytorch_lightning.Trainer.fit",
     "generate": "src.release.export.Export.write",
@@ -63,6 +66,7 @@ BEGINS = {  # what each entry point comes to where it has accepted its settings
     "study": "src.downstream.pipeline._carry_out",
     "identify": "src.identification.sets.open_sets",
     "audit": "src.release.audit.Audit.of",
+    "inspect": "src.inspection.look.look",
     "compare": "src.comparison.overview.write_comparison",
 }
 
@@ -120,9 +124,8 @@ def attempt(entry: str, base: tuple[str, ...], key: str, value: str, run: str) -
             if entry == "train":
                 cli.launch(train, "train", paths=PATHS)
             else:
-                module = {m.__name__.split(".")[-1]: m for m in (audit, generate, evaluate, identify, study, compare)}[
-                    entry
-                ]
+                modules = (audit, generate, evaluate, identify, inspect, study, compare)
+                module = {module.__name__.split(".")[-1]: module for module in modules}[entry]
                 status = module.main(arguments)
         except Accepted:
             accepted = True

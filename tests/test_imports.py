@@ -29,6 +29,7 @@ print("loaded:", *(name for name in HEAVY if name in sys.modules))
             (entry, "sead=1", "sead is not a setting; did you mean seed?")
             for entry in ("train", "generate", "evaluate", "identify", "audit")
         ),
+        ("inspect", "loook=3", "loook is not a setting; did you mean look?"),
         ("study", "unet.imagse=1", "unet.imagse is not a setting; did you mean unet.images?"),
         ("detect_mark", "image=a", "image is not a setting; did you mean images?"),
         ("compare", "--oot", "the following arguments are required: FOLDER"),

@@ -101,7 +101,7 @@ class Builder:
         """Write images, labels and masks into ``folder``, return the meta data. Raises UserError for bad files."""
         self.skipped.clear()
         self.histogram[:] = 0
-        self._check_masks()
+        self.check_masks()
         headers = dict(self._each(self._header, range(len(self.samples)), "Reading headers"))
         wanted, frame, names = self.settings.channels, self.settings.frame, self.settings.mask_names
         channels = wanted or (3 if any(header.colour for header in headers.values()) else 1)
@@ -149,7 +149,8 @@ class Builder:
             "copies": _copies([image.digest for image in decoded.values()]),
         }
 
-    def _check_masks(self) -> None:
+    def check_masks(self) -> None:
+        """Raises UserError for images without a mask, unless they are left out."""
         for name, files in self.missing.items():
             if files and self.settings.on_error == "fail":
                 raise UserError(

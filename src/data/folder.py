@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,14 +21,23 @@ from src.data.formats import require_packages
 from src.data.formats.base import Reading
 from src.data.formats.values import HU_OFFSET, TOP, WINDOWS
 from src.data.grouping import check_fractions, match_groups, number_groups, split_rows
-from src.data.labelling import Labelling
-from src.data.listing import LAYOUTS, Sample, list_samples
+from src.data.labelling import Labelling, Labels
+from src.data.listing import LAYOUTS, Listing, Sample, list_samples
 from src.data.masks import LabelMap
 from src.data.store import Split, Store
 from src.data.summary import passed_over, summarise
 from src.data.tables import read_column
 
 logger = logging.getLogger(__name__)
+
+
+class Listed(NamedTuple):
+    """What a folder holds."""
+
+    listing: Listing
+    samples: list[Sample]  # those of the classes that are wanted
+    classes: tuple[str, ...]
+    labels: Labels  # of each sample
 
 
 class FolderData(ImageData):
@@ -188,38 +197,17 @@ class FolderData(ImageData):
 
     def _prepared(self) -> Store:
         if self._store is None:
-            if self.origin and not self.root.is_dir():
-                raise UserError(
-                    f"{self.name} is not in {self.root}: get it from {self.origin}, and put it there or set data.root"
-                )
-            labelled = "table" if self.labels_csv else "patterns" if self.labelling.patterns else "folders"
-            classes = self.classes if labelled == "folders" else None
-            listing = list_samples(
-                self.root,
-                self.images,
-                self.mask_folders,
-                classes,
-                self.split_folders,
-                self.layout,
-                labelled,
-                self.settings.questions,
-            )
-            self.split_folders = dict(listing.split_folders) if listing.split_folders else None
-            samples, names, labels = self.labelling.label(listing.samples, self._classes_in_table)
-            require_packages([sample.image for sample in samples])
+            listing, samples, names, labels = self.listed()
             self._paths = {sample.file: sample.image for sample in samples}
             builder = Builder(samples, labels, names, self.settings, self.workers, listing.unpaired, listing.missing)
             store = Store.open_or_build(self.cache / f"{self.name}-{builder.key()}", builder.build)
-            cases = self._groups(store, samples)
-            rows = self._rows(store, samples, cases or store.meta["files"])
-            self._splits = {
-                name: Split(store, own, cases and [cases[row] for row in own]) for name, own in rows.items()
-            }
-            if cases is None and len(rows) > 1:
+            self._splits = self.divided(store, samples)
+            rows = {name: split.rows for name, split in self._splits.items()}
+            if len(rows) > 1 and any(split.cases is None for split in self._splits.values()):
                 logger.warning(
                     "%s: each image counts as a case of its own: set data.group if several show one patient", self.name
                 )
-            if lacking := _lacking_classes(store, rows):
+            if lacking := lacking_classes(store, rows):
                 logger.warning("%s: %s: add images, or try another data.seed or data.splits", self.name, lacking)
             self.crossing_copies = crossing_copies(store, rows)
             if self.crossing_copies:
@@ -240,6 +228,35 @@ class FolderData(ImageData):
                 logger.warning("%s: %s", self.name, warning)
             self._store = store
         return self._store
+
+    def listed(self) -> Listed:
+        """The images of the folder and their classes, without opening any. Raises UserError as ``prepare``."""
+        if self.origin and not self.root.is_dir():
+            raise UserError(
+                f"{self.name} is not in {self.root}: get it from {self.origin}, and put it there or set data.root"
+            )
+        labelled = "table" if self.labels_csv else "patterns" if self.labelling.patterns else "folders"
+        classes = self.classes if labelled == "folders" else None
+        listing = list_samples(
+            self.root,
+            self.images,
+            self.mask_folders,
+            classes,
+            self.split_folders,
+            self.layout,
+            labelled,
+            self.settings.questions,
+        )
+        self.split_folders = dict(listing.split_folders) if listing.split_folders else None
+        samples, names, labels = self.labelling.label(listing.samples, self._classes_in_table)
+        require_packages([sample.image for sample in samples])
+        return Listed(listing, samples, names, labels)
+
+    def divided(self, store: Store, samples: Sequence[Sample]) -> dict[str, Split]:
+        """The splits of a store of ``samples``: of it, only labels and meta data are looked at."""
+        cases = self._groups(store, samples)
+        rows = self._rows(store, samples, cases or store.meta["files"])
+        return {name: Split(store, own, cases and [cases[row] for row in own]) for name, own in rows.items()}
 
     def _classes_in_table(self, files: Sequence[str]) -> list[str]:
         return self._column(
@@ -337,7 +354,7 @@ def _sources(store: Store) -> list[str]:
     return store.meta.get("sources") or store.meta["files"]
 
 
-def _lacking_classes(store: Store, rows: Mapping[str, np.ndarray]) -> str:
+def lacking_classes(store: Store, rows: Mapping[str, np.ndarray]) -> str:
     """The classes of which a split has no image, in words."""
     classes: Sequence[str] = store.meta["classes"]
     texts = []
