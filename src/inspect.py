@@ -34,7 +34,7 @@ def inspect(asked: Sequence[str]) -> Path:
     from rich.console import Console
 
     from src.data.folder import FolderData
-    from src.inspection.command import file_of, train_command, write_config
+    from src.inspection.command import file_of, inspect_command, train_command, write_config
     from src.inspection.findings import findings, name_of
     from src.inspection.look import look
     from src.inspection.page import write_page
@@ -61,10 +61,12 @@ def inspect(asked: Sequence[str]) -> Path:
         settings, defaults = compose(found.assumed).data, overrides.compose(CONFIG, []).data
         as_dicts = [OmegaConf.to_container(part, resolve=True) for part in (settings, defaults)]
         print(f"wrote {write_config(cfg.write, found, *as_dicts)}")  # type: ignore[arg-type]
-    command = train_command(asked, found.assumed, None if found.question else cfg.write)
+    if found.question:
+        command = inspect_command(asked, found.assumed)
+    else:
+        command = train_command(asked, found.assumed, cfg.write)
     write_page(out / "inspect.html", found, command)
-    if not found.question:
-        print(f"train on it: {command}")
+    print(f"{'answer it beside' if found.question else 'train on it'}: {command}")
     print(f"done: {out / 'inspect.html'}")
     if found.question:
         raise UserError(found.question)

@@ -131,6 +131,26 @@ def test_a_question_that_is_open_stops_with_its_overrides_after_what_is_known(lo
     assert answered.status == 0 and re.search(r"^cases: +4$", answered.out, re.M)
 
 
+def test_the_answer_to_an_open_question_stands_beside_what_was_assumed(look, tmp_path: Path) -> None:
+    for number in range(12):
+        write(tmp_path / "data" / "images" / f"{number}.png", picture(number))
+        rim, core = blob(number) > 0, np.roll(blob(number), 6, 1) > 0
+        write(tmp_path / "data" / "labels" / f"{number}.png", np.where(core, 2, rim).astype(np.uint8))
+    outcome = look("data.root=data")
+    assert outcome.status == 2 and "is a label map with the values 0, 1, 2" in outcome.err
+    line = next(line for line in outcome.out.splitlines() if line.startswith("answer it beside: "))
+    again = look(*shlex.split(line)[6:], "data.mask_labels={rim: 1, core: 2}")
+    assert again.status == 0, again.err
+    assert trained_on(again, f"paths.cache={tmp_path}/cache").description.masks == ("rim", "core")
+
+
+def test_classes_of_unlike_brightness_are_said(look, tmp_path: Path) -> None:
+    for number in range(10):
+        write(tmp_path / "data" / "dark" / f"{number}.png", picture(number) // 2)
+        write(tmp_path / "data" / "bright" / f"{number}.png", picture(50 + number))
+    assert "- bright is brighter than dark (mean values 13" in look("data.root=data").out
+
+
 def test_the_worst_is_said_first_of_copies_unbalanced_classes_empty_masks_and_ranges(look, tmp_path: Path) -> None:
     root = tmp_path / "data"
     for number in range(16):

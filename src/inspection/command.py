@@ -23,10 +23,19 @@ def train_command(asked: Sequence[str], assumed: Sequence[str], written: str | N
     """What to type to train on it: ``asked`` on the command line, and ``assumed`` by its questions."""
     if written:
         return f"python -m src.train data={written}"
-    later = {key_of(word) for word in assumed}
-    words = [word for word in asked if key_of(word) not in (*OWN, *later)] + list(assumed)
+    words = _words(asked, assumed)
     words = words if any(key_of(word) == "data" for word in words) else ["data=folder", *words]
     return " ".join(["python -m src.train", *map(shlex.quote, words)])
+
+
+def inspect_command(asked: Sequence[str], assumed: Sequence[str]) -> str:
+    """What to look with again, once the answer to a question stands beside it."""
+    return " ".join(["python -m src.inspect", *map(shlex.quote, _words(asked, assumed))])
+
+
+def _words(asked: Sequence[str], assumed: Sequence[str]) -> list[str]:
+    later = {key_of(word) for word in assumed}
+    return [word for word in asked if key_of(word) not in (*OWN, *later)] + list(assumed)
 
 
 def file_of(name: str) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 
 from src.data.duplicates import crossing_copies
 from src.data.folder import lacking_classes
+from src.data.store import Store
 from src.data.summary import passed_over
 from src.data.tree import suffix_of
 from src.inspection.alike import nearly_alike
@@ -18,6 +19,7 @@ from src.inspection.look import Look
 
 UNBALANCED = 3  # the largest class has so many times the images of the smallest
 UNLIKE = 4  # the brightest image has so many times the maximum of the darkest
+BRIGHTER = 1.5  # standard deviations of the images of a class, by which the means of two classes differ
 FEW = 100  # images, with which a GAN learns little
 
 
@@ -32,7 +34,7 @@ def findings(found: Look) -> list[Finding]:
     """The worst first."""
     every = [Finding(0, f"unanswered: {found.question}")] if found.question else []
     every += [
-        Finding(0, f"assumed {' '.join(answer)}, since {question}" if answer else question)
+        Finding(0, f"assumed {' '.join(word for word in answer if word in found.assumed)}, since {question}")
         for question, answer in found.answered
     ]
     if found.listed is not None:
@@ -104,6 +106,7 @@ def _of_sample(found: Look) -> Iterator[Finding]:
         yield Finding(
             2, f"ranges are unequal: the brightest value of {files[low]} is {tops[low]}, of {files[high]} {tops[high]}"
         )
+    yield from _brightness(store)
     own, split_of = cases_of(found)
     pairs = nearly_alike(store.images, store.labels, own)
     if pairs := [pair for pair in pairs if split_of[pair[0]] and split_of[pair[1]]]:  # not of what is left out
@@ -113,6 +116,19 @@ def _of_sample(found: Look) -> Iterator[Finding]:
         text += f", {len(crossing)} of them in two splits" if crossing else ""
         way_out = "data.group='<regular expression>' keeps frames or slices of one patient together"
         yield Finding(1 if crossing else 2, f"{text}, such as {files[first]} and {files[second]}: {way_out}")
+
+
+def _brightness(store: Store) -> Iterator[Finding]:
+    """Classes that a classifier could tell by their window or exposure alone."""
+    classes, means = store.meta["classes"], store.images.mean((1, 2, 3))
+    own = [means[store.labels == label] for label in range(len(classes))]
+    if len(own) < 2 or min(map(len, own)) < 2:
+        return
+    middle, spread = [one.mean() for one in own], np.sqrt(np.mean([one.var() for one in own]))
+    low, high = int(np.argmin(middle)), int(np.argmax(middle))
+    if middle[high] - middle[low] > BRIGHTER * spread:
+        text = f"{classes[high]} is brighter than {classes[low]} (mean values {middle[high]:.0f} and {middle[low]:.0f})"
+        yield Finding(2, f"{text}: a classifier may tell them by that alone")
 
 
 def cases_of(found: Look) -> tuple[list[str], list[str | None]]:

@@ -21,6 +21,7 @@ from src.pictures.sample_grid import save_grid
 SHOWN = 16  # images of a class
 CLASSES = 12  # of which there is a grid
 BINS = 64
+LABEL = 22  # letters of a class beside the histogram, at most
 THEMES = {"light": LIGHT, "dark": DARK}
 
 
@@ -72,14 +73,14 @@ def _histogram(found: Look, theme: Theme) -> bytes:
     assert store is not None
     top = np.iinfo(store.images.dtype).max
     figure = Figure(figsize=(7, 2.7))
-    axes = figure.add_axes((0.08, 0.13, 0.9, 0.8))
+    axes = figure.add_axes((0.08, 0.13, 0.66, 0.8))
     for label, name in enumerate(_names(found)[: len(COLOURS)]):
         if (own := store.images[store.labels == label]).size:
             counts, edges = np.histogram(own, BINS, (0, top + 1))
-            axes.stairs(counts / counts.sum(), edges, color=COLOURS[label], linewidth=1.5, label=name)
+            axes.stairs(counts / counts.sum(), edges, color=COLOURS[label], linewidth=1.5, label=name[:LABEL])
     axes.set_yscale("log")
     axes.tick_params(colors=theme.text, labelsize=9, length=0, pad=5, which="both")
     plain_frame(axes, theme)
     axes.set_xlim(0, top + 1)
-    axes.legend(frameon=False, labelcolor=theme.text, fontsize=9, loc="upper right")
+    axes.legend(frameon=False, labelcolor=theme.text, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return figure_png(figure, transparent=True)
