@@ -51,7 +51,16 @@ def learned() -> torch.Tensor:
     return torch.from_numpy(pixels[:, None] / 127.5 - 1).float()
 
 
-def test_a_generator_of_copies_is_called_out_and_one_that_never_saw_the_data_is_not(audited):
+def recognise(learned: torch.Tensor):
+    """A discriminator that knows the images it learned from."""
+
+    def judge(module, images: torch.Tensor) -> torch.Tensor:
+        return -torch.cdist(images.flatten(1), learned.flatten(1)).min(1).values
+
+    return judge
+
+
+def test_a_generator_of_copies_is_called_out_and_one_that_never_saw_the_data_is_not(audited, monkeypatch):
     train, run = audited
     assert train("data.splits={train: 0.4, val: 0.0, test: 0.6}").status == 0
     copies = learned()
@@ -67,8 +76,14 @@ def test_a_generator_of_copies_is_called_out_and_one_that_never_saw_the_data_is_
     status, out, _ = run(torch.nn.functional.avg_pool2d(draw(40, seed=9, size=(32, 32)), 2), "seed=1")
     found = read_json(Path("outputs/a/audit/last/n500_seed1/audit.json"))
     assert status == 0 and not found["leaks"] and "no proof of privacy" in found["sentence"]
-    assert found["held_out"] == {"images": 60, "patients": 60} and not found["cautions"]
+    assert found["held_out"] == {"images": 60, "patients": 60}
+    assert not any("patients were held out" in caution for caution in found["cautions"])
     assert found["discriminator_attack"] is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("src.training.adversarial.AdversarialModule.judge", recognise(copies))
+        run(None, "n=20", "out=judged")
+    found = read_json(Path("judged/audit.json"))
+    assert found["discriminator_attack"]["leaks"] and "whoever gets the checkpoint can too" in found["cautions"][-1]
 
 
 def test_what_the_generator_makes_is_audited_and_few_patients_are_a_caution(audited):

@@ -40,12 +40,13 @@ class Attack(NamedTuple):
 
     @property
     def margin(self) -> float:
-        """What the difference has to be above: half of what the split gives away, which its control may have missed.
+        """What the difference has to be above: half of what the split gives away, which its control may have missed;
+        and, where the control is below a half by chance, what lifts the attack itself above a half.
 
         A generator's images differ from real ones in other ways than by leaking: blurred ones, nearer to all, are
         nearest to those of the members' kind.
         """
-        return abs(self.control - 0.5) / 2
+        return abs(self.control - 0.5) / 2 + max(0.0, 0.5 - self.control)
 
     @property
     def leaks(self) -> bool:

@@ -23,6 +23,9 @@ PAIRS = 8
 MOST = 1000  # real images of each kind that are attacked
 SHARE = 0.05  # of the images of other patients, that the filter against copies rejects
 CHUNK = 64
+CHECKPOINT = (
+    "the discriminator's score tells whose images it learned from: whoever gets the checkpoint can too, so keep it"
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ class Audit:
             discriminator=judged,
             pairs=_pairs(comparison.learned, made, channels, index, distance, grids),
             distances=(distance, calibration.distances),
-            cautions=[caution] if caution else [],
+            cautions=[*([caution] if caution else []), *([CHECKPOINT] if judged and judged.leaks else [])],
         )
 
 
