@@ -48,7 +48,7 @@ CONFIGS: list[tuple[str, list[str]]] = [  # between them, they take every file o
     *(("generate", ["run=x", "n=1", f"format={path.stem}"]) for path in sorted((CONF / "format").glob("*.yaml"))),
     ("identify", []),
     ("audit", ["run=x"]),
-    ("inspect", []),
+    ("inspect", [ROOT]),
     ("detect_mark", ["images=x"]),
     ("study", []),
     ("dashboard", []),
