@@ -30,7 +30,7 @@ class Launcher:
     @property
     def queues(self) -> bool:
         """Whether jobs wait for other machines: then this one is a login node, and not for work."""
-        return self.name.startswith(("slurm", "submitit_slurm"))
+        return self.name.startswith("slurm")
 
 
 def is_done(folder: Path) -> bool:
