@@ -19,8 +19,8 @@ from src.release import export
 from src.release.export import Export
 from src.release.formats.png import Png
 from src.release.masks import MaskLimits
-from src.release.pixels import shrink
 from src.release.request import Request
+from src.release.resampling import shrink
 from src.training.restore import load_generator
 from tests.conftest import fill
 

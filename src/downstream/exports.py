@@ -23,9 +23,9 @@ from src.release.audit_report import as_json
 from src.release.copies import Comparison
 from src.release.export import Export
 from src.release.left_out import LeftOut
-from src.release.pixels import to_pixels
 from src.release.real_masks import RealMasks
 from src.release.request import Request, TooFewPass
+from src.release.resampling import to_pixels
 from src.training.restore import TrainedRun, learned_from
 
 PAIRS = 8  # of a synthetic image and the real one nearest to it, on the page

@@ -37,9 +37,9 @@ from src.release.formats.png import Png, relabel
 from src.release.image_files import ImageFiles
 from src.release.journal import Journal
 from src.release.label import SOFTWARE, Label
-from src.release.pixels import shrink, to_pixels
 from src.release.real_data import mask_names
 from src.release.request import Request, TooFewPass, class_of
+from src.release.resampling import shrink, to_pixels
 from src.training.restore import TrainedRun
 
 log = logging.getLogger(__name__)

@@ -26,8 +26,8 @@ from src.core.objective import objective_of
 from src.core.run_folder import FolderTaken, RunFolder
 from src.core.signals import Signals
 from src.data.base import ImageData
+from src.data.excluded import write_left_out
 from src.data.fingerprint import DataRecord
-from src.data.left_out import write_left_out
 from src.data.provenance import FILE, TrainingRecord
 from src.data.store import Split, count_classes, count_splits
 from src.data.stream import BatchStream

@@ -7,8 +7,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from src.release.formats.base import Format, Loader
-from src.release.formats.png import HUB, Png
+from src.release.formats.base import Format
+from src.release.formats.png import HUB, Png, torchvision_loader
 from src.release.label import Label
 
 
@@ -22,13 +22,7 @@ class Jpeg(Format):
     signable = True
     label = "XMP in APP1, a comment"
     loaders = (
-        Loader(
-            "torchvision",
-            ("torchvision",),
-            "from pathlib import Path\n"
-            "from torchvision.io import decode_image\n\n"
-            'images = [decode_image(str(path)) for path in sorted(Path("images").glob("*.jpg"))]',
-        ),
+        torchvision_loader(".jpg"),
         HUB,
     )
 

@@ -22,6 +22,16 @@ HUB = Loader(
 )
 
 
+def torchvision_loader(suffix: str) -> Loader:
+    return Loader(
+        "torchvision",
+        ("torchvision",),
+        "from pathlib import Path\n"
+        "from torchvision.io import decode_image\n\n"
+        f'images = [decode_image(str(path)) for path in sorted(Path("images").glob("*{suffix}"))]',
+    )
+
+
 class Png(Format):
     """``compression``: 0 to 9; 1 has twice the speed of the usual 6, for a few per cent of the size."""
 
@@ -33,13 +43,7 @@ class Png(Format):
     signable = True
     label = "XMP in an iTXt chunk (`XML:com.adobe.xmp`), text chunks"
     loaders = (
-        Loader(
-            "torchvision",
-            ("torchvision",),
-            "from pathlib import Path\n"
-            "from torchvision.io import decode_image\n\n"
-            'images = [decode_image(str(path)) for path in sorted(Path("images").glob("*.png"))]',
-        ),
+        torchvision_loader(".png"),
         HUB,
     )
 
