@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
+from src.core.atomic import atomic_write
 from src.core.errors import UserError
 from src.training import restore
 from src.training.checkpoint_io import AtomicCheckpointIO, find_damage, read_checkpoint
 from src.training.restore import load_run
-from tests.conftest import read_json
+from tests.conftest import ROOT, read_json
 from tests.test_train import assert_same_run
 
 ASKED = ("name=a", "images=96", "every.log=32", "every.checkpoint=32", "every.keep=32", "every.sample=32", "samples=4")
@@ -132,3 +135,15 @@ def test_a_run_in_training_is_read_once(run, monkeypatch):
 def test_checkpoints_are_archives_with_checksums(checkpoint):
     with zipfile.ZipFile(checkpoint) as archive:
         assert all(entry.CRC for entry in archive.infolist() if entry.file_size > 8)
+
+
+def test_two_processes_that_write_one_file_leave_it_whole(tmp_path):
+    path = tmp_path / "scores.json"
+    other = "import sys; from pathlib import Path; from src.core.atomic import write_atomically as write"
+    with atomic_write(path) as file:
+        file.write(b"our beginning, ")
+        command = [sys.executable, "-c", f"{other}; write(Path(sys.argv[1]), 'theirs')", str(path)]
+        subprocess.run(command, check=True, cwd=ROOT)
+        assert path.read_text() == "theirs"
+        file.write(b"our end")
+    assert path.read_text() == "our beginning, our end" and list(tmp_path.iterdir()) == [path]

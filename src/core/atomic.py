@@ -18,7 +18,8 @@ def atomic_write(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 
     ``durable``: wait for the disk, so that the file also survives a power cut.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
+    # Of this process alone: another one may be writing the same file.
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with open(partial, "wb") as file:
             yield file
