@@ -8,8 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.command_line import override_parsing, overrides
-from src.command_line.launch import run_command
+from src.command_line.launch import run_configured
 from src.core.atomic import make_writable, write_atomically
 from src.core.errors import UserError
 
@@ -43,10 +42,7 @@ def build(cfg: DictConfig) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    def task(asked: list[str]) -> None:
-        build(overrides.check(CONFIG, override_parsing.quote_paths(asked, PATHS), multirun=False, can_sweep=False))
-
-    return run_command(CONFIG, task, arguments, goes_on=False)
+    return run_configured(CONFIG, build, PATHS, arguments, goes_on=False)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.command_line import override_parsing, overrides
-from src.command_line.launch import run_command
+from src.command_line.launch import run_configured
 
 CONFIG = "detect_mark"
 PATHS = ("images", "out")  # settings whose values are paths
@@ -45,11 +44,7 @@ def detect_mark(cfg: DictConfig) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    def task(asked: list[str]) -> None:
-        quoted = override_parsing.quote_paths(asked, PATHS)
-        detect_mark(overrides.check(CONFIG, quoted, multirun=False, can_sweep=False))
-
-    return run_command(CONFIG, task, arguments, goes_on=False)
+    return run_configured(CONFIG, detect_mark, PATHS, arguments, goes_on=False)
 
 
 if __name__ == "__main__":

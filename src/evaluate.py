@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from src.command_line import override_parsing, overrides, resolvers  # noqa: F401  the configurations of data sets compute
-from src.command_line.launch import run_command
+from src.command_line.launch import run_configured
 from src.core.atomic import make_writable, write_atomically
 from src.core.errors import UserError, one_line
 from src.core.run_folder import place
@@ -93,10 +93,7 @@ def evaluate(cfg: DictConfig) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    def task(asked: list[str]) -> None:
-        evaluate(overrides.check(CONFIG, override_parsing.quote_paths(asked, PATHS), multirun=False, can_sweep=False))
-
-    return run_command(CONFIG, task, arguments, goes_on=False)
+    return run_configured(CONFIG, evaluate, PATHS, arguments, goes_on=False)
 
 
 if __name__ == "__main__":

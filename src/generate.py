@@ -8,8 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from src.command_line import override_parsing, overrides
-from src.command_line.launch import run_command
+from src.command_line.launch import run_configured
 
 CONFIG = "generate"
 PATHS = ("run", "out", "c2pa.certificate", "c2pa.key")  # settings whose values are paths
@@ -84,10 +83,7 @@ def generate(cfg: DictConfig) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    def task(asked: list[str]) -> None:
-        generate(overrides.check(CONFIG, override_parsing.quote_paths(asked, PATHS), multirun=False, can_sweep=False))
-
-    return run_command(CONFIG, task, arguments)
+    return run_configured(CONFIG, generate, PATHS, arguments)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,22 @@ def run_command(
     return 0
 
 
+def run_configured(
+    config_name: str,
+    task: Callable[[DictConfig], object],
+    paths: Sequence[str],
+    arguments: Sequence[str] | None = None,
+    goes_on: bool = True,
+) -> int:
+    """:func:`run_command` of a ``task`` that takes the configuration; ``paths`` as in :func:`launch`."""
+
+    def configured(asked: list[str]) -> object:
+        quoted = override_parsing.quote_paths(asked, paths)
+        return task(overrides.check(config_name, quoted, multirun=False, can_sweep=False))
+
+    return run_command(config_name, configured, arguments, goes_on)
+
+
 def run_job(task: Task, cfg: DictConfig, failures: dict[str, str]) -> float | None:
     """Run ``task`` in the run folder that Hydra chose; a failure goes there and, in a line, into ``failures``."""
     path = Path(HydraConfig.get().runtime.output_dir)
