@@ -30,7 +30,9 @@ class ContentCredentials:
         try:
             import c2pa
         except ImportError:
-            raise UserError("c2pa.certificate needs c2pa-python: pip install '.[provenance]'") from None
+            raise UserError(
+                "c2pa.certificate needs c2pa-python: pip install -c constraints.txt -e '.[provenance]'"
+            ) from None
         chain, secret = _read(certificate, "c2pa.certificate"), _read(key, "c2pa.key")
         self.fingerprint = hashlib.sha256(chain).hexdigest()
         info = c2pa.C2paSignerInfo(_algorithm(c2pa, secret, key), chain, secret, None)

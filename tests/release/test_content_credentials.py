@@ -151,5 +151,5 @@ def test_every_file_of_an_export_is_signed_and_a_stopped_one_goes_on(signer, run
 
 def test_without_the_package_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    with pytest.raises(UserError, match=r"needs c2pa-python: pip install '.\[provenance\]'"):
+    with pytest.raises(UserError, match=r"needs c2pa-python: pip install -c \S+ -e '.\[provenance\]'"):
         ContentCredentials(tmp_path / "a", tmp_path / "b")

