@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from src.core import aside
+from src.core.added_settings import without_added
 from src.core.atomic import remove_partials, write_atomically
 from src.core.errors import UserError, one_line
 from src.core.locks import Lock
@@ -74,9 +75,9 @@ def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] 
 
 
 def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that decide what is trained; ``images`` alone says for how long."""
+    """The settings that decide what is trained, as an earlier version has them; ``images`` alone says for how long."""
     kept = {key: _without_cache(value) for key, value in settings.items() if key not in FREE_SETTINGS}
-    model = kept["model"]
+    model = without_added(kept["model"])
     if "trainer" in kept:
         trainer = {"num_nodes": 1, **kept["trainer"]}  # which earlier versions did not have
         kept["trainer"] = {key: value for key, value in trainer.items() if key in TRAINER_SETTINGS}

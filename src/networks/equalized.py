@@ -55,12 +55,16 @@ class Equalized(nn.Module):
     """A layer whose weight is multiplied by ``scale`` at run time; the weight, not the activations: it is much smaller.
 
     Attributes:
-        ready: the product, where it is there before it is asked for (``src.networks.scaled_weights``).
+        bias_scale: by which its bias is multiplied, see :func:`scale_biases`.
+        ready, ready_bias: the products, where they are there before they are asked for
+            (``src.networks.scaled_weights``).
     """
 
     weight: Tensor
     scale: float
+    bias_scale: float = 1.0
     ready: Tensor | None = None
+    ready_bias: Tensor | None = None
 
     def exact_weight(self) -> Tensor:
         """What is multiplied, in float32 also under autocast."""
@@ -75,6 +79,12 @@ class Equalized(nn.Module):
             return self.ready
         weight = self.exact_weight()
         return weight if self.scale == 1 else weight * self.scale
+
+    def scaled_bias(self) -> Tensor | None:
+        if self.ready_bias is not None:
+            return self.ready_bias
+        bias = cast(Tensor | None, self.bias)
+        return bias if bias is None or self.bias_scale == 1 else bias * self.bias_scale
 
 
 class EqualizedConv2d(nn.Conv2d, Equalized):
@@ -106,7 +116,7 @@ class EqualizedConv2d(nn.Conv2d, Equalized):
         _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.convolve(input, self.scaled_weight(), self.bias)
+        return self.convolve(input, self.scaled_weight(), self.scaled_bias())
 
     def without_bias(self, input: Tensor) -> Tensor:
         return self.convolve(input, self.scaled_weight())
@@ -150,7 +160,22 @@ class EqualizedLinear(nn.Linear, Equalized):
         _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.scaled_weight(), self.bias)
+        return F.linear(input, self.scaled_weight(), self.scaled_bias())
+
+
+def scale_biases(network: nn.Module, by: float | str) -> None:
+    """Have all equalized layers of ``network`` multiply their biases at run time.
+
+    Biases start at zero and Adam's steps do not depend on the gradient's scale: so a factor is one on their learning
+    rate alone.
+
+    Args:
+        by: the factor, or ``"he"``: in each layer that of its weight, so that both learn equally fast. To be called
+            before :func:`normalise_spectrally`, which gives weights other factors.
+    """
+    for layer in network.modules():
+        if isinstance(layer, Equalized):
+            layer.bias_scale = layer.scale if by == "he" else float(by)
 
 
 def normalise_spectrally(layer: Equalized) -> None:
@@ -239,13 +264,15 @@ class GeneratorStart(nn.Module):
         gain = math.sqrt(2) / 4 if pixel_norm else math.sqrt(2)
         self.normalise = PixelNorm()
         self.dense = EqualizedLinear(latent_dim, fan_out * shape[0] * shape[1], gain=gain, bias=False)
-        self.bias = nn.Parameter(torch.zeros(fan_out))
+        self.bias = nn.Parameter(torch.zeros(fan_out))  # the same at all positions, and scaled as the dense layer's
         self.conv = EqualizedConv2d(fan_out, fan_out, 3, padding=1)
         self.norm = _norm(pixel_norm)
 
     def forward(self, latent: Tensor) -> Tensor:
         features = self.dense(self.normalise(latent)).unflatten(1, (-1, *self.shape))
-        features = self.norm(leaky_relu(features + self.bias.view(-1, 1, 1).to(features.dtype)))
+        scale = self.dense.bias_scale
+        bias = self.bias if scale == 1 else self.bias * scale
+        features = self.norm(leaky_relu(features + bias.view(-1, 1, 1).to(features.dtype)))
         return activated(self.conv, features, self.norm)
 
 
@@ -272,14 +299,14 @@ def activated(layer: EqualizedConv2d, input: Tensor, norm: nn.Module | None = No
         features = leaky_relu(layer(input))
         return features if norm is None else norm(features)
     act = fused.bias_leaky_relu_pixel_norm if isinstance(norm, PixelNorm) else fused.bias_leaky_relu
-    return act(layer.without_bias(input), cast(Tensor, layer.bias))
+    return act(layer.without_bias(input), cast(Tensor, layer.scaled_bias()))
 
 
 def activated_and_pooled(layer: EqualizedConv2d, input: Tensor) -> Tensor:
     """LeakyReLU(layer(input)), averaged over 2×2 positions."""
     if not fused.available(input):
         return F.avg_pool2d(leaky_relu(layer(input)), 2)
-    return fused.bias_leaky_relu_pool(layer.without_bias(input), cast(Tensor, layer.bias))
+    return fused.bias_leaky_relu_pool(layer.without_bias(input), cast(Tensor, layer.scaled_bias()))
 
 
 class DiscriminatorBlock(nn.Module):

@@ -34,6 +34,7 @@ from src.networks.equalized import (
     blend,
     fades,
     normalise_spectrally,
+    scale_biases,
     upsample,
 )
 from src.networks.scaled_weights import scaled_at_once
@@ -163,6 +164,8 @@ class Generator(Progressive):
         pixel_norm: normalise the features of every pixel after every convolution's LeakyReLU.
         attention_at: put self-attention on the features that enter this resolution's block; ``None``: nowhere.
         attention_pool: side of the max-pooling of its keys and values.
+        bias_scale: factor on all biases at run time, with Adam one on their learning rate; ``"he"``: in each layer that
+            of its weight, He's constant.
 
     Raises:
         UserError: ``resolution`` cannot be grown to from ``start_resolution``, ``base_aspect`` has no whole number of
@@ -182,6 +185,7 @@ class Generator(Progressive):
         pixel_norm: bool = True,
         attention_at: int | None = None,
         attention_pool: int = 2,
+        bias_scale: float | str = 1.0,
     ) -> None:
         shape = start_shape(start_resolution, base_aspect)
         super().__init__(resolution, start_resolution, fmap_base, fmap_max)
@@ -195,6 +199,7 @@ class Generator(Progressive):
             {str(size): EqualizedConv2d(width(size), channels, 1, gain=1.0) for size in self.resolutions}
         )
         self.attention = self._make_attention("generator", attention_at, attention_pool, shape)
+        scale_biases(self, bias_scale)
 
     def forward(self, latent: Tensor, resolution: int, alpha: float | Tensor = 1.0) -> Tensor:
         """Images of ``resolution``.
@@ -231,6 +236,7 @@ class Discriminator(Progressive):
         attention_at: put self-attention behind this resolution's block, the generator's mirror image.
         attention_pool: side of the max-pooling of its keys and values.
         minibatch_std_group: samples per group of :class:`MinibatchStd`; 1 leaves that layer out.
+        bias_scale: as in :class:`Generator`.
 
     Raises:
         UserError: as in :class:`Generator`.
@@ -249,6 +255,7 @@ class Discriminator(Progressive):
         attention_at: int | None = None,
         attention_pool: int = 2,
         minibatch_std_group: int = 4,
+        bias_scale: float | str = 1.0,
     ) -> None:
         shape = start_shape(start_resolution, base_aspect)
         super().__init__(resolution, start_resolution, fmap_base, fmap_max)
@@ -264,6 +271,7 @@ class Discriminator(Progressive):
             {str(size): EqualizedConv2d(channels, width(size), 1, equalized=equalized) for size in self.resolutions}
         )
         self.attention = self._make_attention("discriminator", attention_at, attention_pool, shape, equalized)
+        scale_biases(self, bias_scale)
         if spectral_norm:
             for layer in list(self.modules()):
                 if isinstance(layer, EqualizedConv2d | EqualizedLinear):

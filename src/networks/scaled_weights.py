@@ -1,4 +1,4 @@
-"""Weights times He's constants in the dtype of autocast, those of all layers in one pass, on a GPU.
+"""Weights times He's constants in the dtype of autocast, those of all layers in one pass, on a GPU; biases likewise.
 
 There two small launches a layer, for the product and the cast, take a tenth of a step at 32 px.
 """
@@ -22,13 +22,20 @@ def scaled_at_once(modules: Iterable[nn.Module], input: Tensor) -> Iterator[None
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else input.dtype
     layers = [layer for module in modules for layer in module.modules() if isinstance(layer, Equalized)]
     products = multiplied([layer.exact_weight() for layer in layers], [layer.scale for layer in layers], dtype)
+    biases: dict[Equalized, Any] = {
+        layer: layer.bias for layer in layers if layer.bias is not None and layer.bias_scale != 1
+    }
     try:
         for layer, product in zip(layers, products, strict=True):
             layer.ready = product
+        if biases:  # in float32, as biases that are not scaled
+            factors = [layer.bias_scale for layer in biases]
+            for layer, product in zip(biases, multiplied(list(biases.values()), factors, torch.float32), strict=True):
+                layer.ready_bias = product
         yield
     finally:
         for layer in layers:
-            layer.ready = None
+            layer.ready = layer.ready_bias = None
 
 
 def multiplied(tensors: Sequence[Tensor], factors: Sequence[float], dtype: torch.dtype) -> tuple[Tensor, ...]:

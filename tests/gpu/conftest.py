@@ -23,6 +23,7 @@ MODELS = {
     "enhanced": ("model=enhanced", "resolution=16", "width=16", "images=400", *(
         f"model.{network}.attention_at=16" for network in ("generator", "discriminator"))),
     "lazy_r1": ("model=pggan", "loss=logistic_r1", "resolution=8", "width=16", "images=400"),
+    "switches": ("model=pggan", "resolution=8", "width=16", "images=400", "model.generator.bias_scale=he"),
     "unet": ("model=unet", "resolution=32", "images=128", "model.network.depth=3", "model.network.width=4"),
     "classifier": ("model=classifier", "resolution=32", "images=128", "width=8"),
 }  # fmt: skip

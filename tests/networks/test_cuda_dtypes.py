@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -69,9 +70,11 @@ def alphas() -> list[float | torch.Tensor]:
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "for a penalty"])
 def test_growing_networks_run_at_every_kind_of_phase(dtype: torch.dtype, spectral_norm: bool, twice: bool) -> None:
     with on_a_fake_gpu(dtype):
-        at = 32 if spectral_norm else None
-        generator = Generator(32, 1, 32, fmap_base=512, fmap_max=32, attention_at=at)
-        discriminator = Discriminator(1, 32, fmap_base=512, fmap_max=32, spectral_norm=spectral_norm, attention_at=at)
+        options: dict[str, Any] = {"fmap_base": 512, "fmap_max": 32, "bias_scale": 1.0}
+        if spectral_norm:
+            options |= {"attention_at": 32, "bias_scale": "he"}
+        generator = Generator(32, 1, 32, **options)
+        discriminator = Discriminator(1, 32, spectral_norm=spectral_norm, **options)
         for resolution in generator.resolutions:
             for alpha in alphas():
                 real = torch.empty(8, 1, resolution, resolution, dtype=torch.uint8)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from src.core.errors import UserError
-from src.networks.equalized import leaky_relu
+from src.networks.equalized import EqualizedConv2d, leaky_relu
 from src.networks.progressive import Discriminator, Generator, Progressive, blend_real
 
 SMALL: dict[str, Any] = {"fmap_base": 128, "fmap_max": 32}  # 32, 32, 16 and 8 channels at 4 to 32 px
@@ -82,6 +82,60 @@ def test_gains_are_root_2_but_for_the_first_dense_layer_and_what_no_leaky_relu_f
                 gain = 1.0 if any(part in name for part in linear) else math.sqrt(2)
                 gain = math.sqrt(2) / 4 if name == "base.dense" else gain
                 assert layer.scale * math.sqrt(layer.weight[0].numel()) == pytest.approx(gain), name
+
+
+# Scaled biases
+
+SCALES = ["he", 0.1]
+
+
+def biases_of(network: Progressive) -> dict[str, torch.Tensor]:
+    return {name: bias for name, bias in network.named_parameters() if name.endswith("bias")}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_scaled_biases_are_those_of_unscaled_ones_times_he_s_constant_or_the_factor(scale, spectral_norm):
+    """Spectral norm gives weights another factor, but not their biases."""
+    made = {
+        small_generator: {"attention_at": ENHANCED_AT},
+        small_discriminator: {"attention_at": ENHANCED_AT, "spectral_norm": spectral_norm},
+    }
+    for make, options in made.items():
+        plain, scaled = make(**options).eval(), make(bias_scale=scale, **options).eval()
+        wake(scaled)
+        plain.load_state_dict(scaled.state_dict())
+        fans = {f"{name}.bias": layer for name, layer in make().named_modules() if isinstance(layer, nn.Conv2d)}
+        fans["base.bias"] = make().get_submodule("base.dense" if make is small_generator else "base.classify")
+        fans["base.classify.bias"] = fans["base.bias"]
+        with torch.no_grad():
+            for name, bias in biases_of(plain).items():
+                bias.mul_(fans[name].scale if scale == "he" else scale)
+        inputs = torch.randn(4, 12) if make is small_generator else torch.randn(4, 3, 16, 16)
+        for alpha in (1.0, 0.5):
+            assert torch.allclose(plain(inputs, 16, alpha), scaled(inputs, 16, alpha), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("make", [small_generator, small_discriminator])
+def test_a_step_of_adam_moves_a_scaled_bias_by_the_learning_rate_times_its_factor(make, scale):
+    network = make(bias_scale=scale)
+    inputs = torch.randn(4, 12) if make is small_generator else torch.randn(4, 3, 32, 32)
+    network(inputs, 32).square().sum().backward()
+    torch.optim.Adam(network.parameters(), lr=0.5, betas=(0.0, 0.99), eps=0.0).step()
+    layers = [
+        layer for layer in network.modules() if isinstance(layer, EqualizedConv2d) and layer.bias.grad is not None
+    ]
+    assert len(layers) > 6
+    for layer in layers:
+        moved = layer.scaled_bias()[layer.bias.grad != 0].abs()
+        assert torch.allclose(moved, torch.tensor(0.5 * (layer.scale if scale == "he" else scale)))
+
+
+@pytest.mark.parametrize("make", [small_generator, small_discriminator])
+def test_biases_that_are_not_scaled_are_used_as_they_are(make):
+    layers = [layer for layer in make().modules() if isinstance(layer, EqualizedConv2d)]
+    assert layers and all(layer.scaled_bias() is layer.bias for layer in layers)
 
 
 # Initialisation

@@ -53,9 +53,18 @@ def at_once(monkeypatch):
     return switch, calls
 
 
+def woken(network: torch.nn.Module) -> torch.nn.Module:
+    """With biases of a trained network, which start at zero."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.uniform_(parameter, 0.2, 0.8)
+    return network
+
+
 @pytest.mark.parametrize("alpha", [1.0, 0.5])
-def test_images_and_gradients_of_a_generator_are_the_same_to_the_bit(at_once, autocast, alpha):
-    generator, (switch, calls) = Generator(8, 1, **SMALL), at_once
+@pytest.mark.parametrize("bias_scale", [1.0, "he"])
+def test_images_and_gradients_of_a_generator_are_the_same_to_the_bit(at_once, autocast, alpha, bias_scale):
+    generator, (switch, calls) = woken(Generator(8, 1, bias_scale=bias_scale, **SMALL)), at_once
     latent, found = torch.randn(4, 8), []
     for on in (False, True):
         switch(on)
@@ -67,9 +76,11 @@ def test_images_and_gradients_of_a_generator_are_the_same_to_the_bit(at_once, au
 
 
 @pytest.mark.parametrize("spectral_norm", [False, True], ids=["equalized", "spectral"])
-def test_a_penalty_gives_the_same_gradients(at_once, autocast, spectral_norm):
+@pytest.mark.parametrize("bias_scale", [1.0, "he"])
+def test_a_penalty_gives_the_same_gradients(at_once, autocast, spectral_norm, bias_scale):
     switch, calls = at_once
-    made, image, found = Discriminator(1, spectral_norm=spectral_norm, **SMALL), torch.randn(4, 1, 16, 16), []
+    made = woken(Discriminator(1, spectral_norm=spectral_norm, bias_scale=bias_scale, **SMALL))
+    image, found = torch.randn(4, 1, 16, 16), []
     for on in (False, True):
         discriminator = copy.deepcopy(made)  # a power iteration is made in every forward
         switch(on)
@@ -101,7 +112,7 @@ def test_a_product_is_rounded_once_and_what_has_no_gradient_gets_none():
 
 
 def test_layers_keep_no_product_behind_a_forward():
-    generator = Generator(8, 1, **SMALL)
+    generator = Generator(8, 1, bias_scale="he", **SMALL)
     with scaled_at_once([generator], torch.zeros(1)):
-        assert generator.base.conv.ready is not None
-    assert generator.base.conv.ready is None
+        assert generator.base.conv.ready is not None and generator.base.conv.ready_bias is not None
+    assert generator.base.conv.ready is None and generator.base.conv.ready_bias is None

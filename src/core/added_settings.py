@@ -1,0 +1,19 @@
+"""Settings that classes did not have in earlier versions, with the value that says what they did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ADDED: dict[str, dict[str, Any]] = {  # by class
+    "src.networks.progressive.Generator": {"bias_scale": 1.0},
+    "src.networks.progressive.Discriminator": {"bias_scale": 1.0},
+}
+
+
+def without_added(settings: Any) -> Any:
+    """``settings`` without those that say what was done before there was such a setting."""
+    if not isinstance(settings, dict):
+        return settings
+    added = ADDED.get(str(settings.get("_target_")), {})
+    kept = {key: value for key, value in settings.items() if key not in added or value != added[key]}
+    return {key: without_added(value) for key, value in kept.items()}
