@@ -2,7 +2,7 @@
 
 There the passes over feature maps take longer than the convolutions: a kernel each reads and writes them as a whole.
 These are Triton's, which torch brings along for GPUs of NVIDIA and AMD; elsewhere the layers compute the same with
-what PyTorch has (``src.networks.equalized``). Sums are taken in float32 and in a fixed order, so results repeat.
+what PyTorch has (``src.networks.progressive_blocks``). Sums are taken in float32 and in a fixed order: results repeat.
 
 All feature maps are (B, C, H, W) with channels last in memory, and a *row* is the C numbers of a position.
 """

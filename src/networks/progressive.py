@@ -24,18 +24,20 @@ from src.core.errors import UserError
 from src.networks import fused
 from src.networks.attention import SelfAttention
 from src.networks.equalized import (
-    DiscriminatorBlock,
-    DiscriminatorHead,
     EqualizedConv2d,
     EqualizedLinear,
-    GeneratorBlock,
-    GeneratorStart,
-    activated,
     blend,
     fades,
     normalise_spectrally,
     scale_biases,
     upsample,
+)
+from src.networks.progressive_blocks import (
+    DiscriminatorBlock,
+    DiscriminatorHead,
+    GeneratorBlock,
+    GeneratorStart,
+    activated,
 )
 from src.networks.scaled_weights import scaled_at_once
 
@@ -166,6 +168,8 @@ class Generator(Progressive):
         attention_pool: side of the max-pooling of its keys and values.
         bias_scale: factor on all biases at run time, with Adam one on their learning rate; ``"he"``: in each layer that
             of its weight, He's constant.
+        first_gain: of the dense layer that latents enter; ``None``: see :class:`GeneratorStart`.
+        last_gain: of the layers that make images.
 
     Raises:
         UserError: ``resolution`` cannot be grown to from ``start_resolution``, ``base_aspect`` has no whole number of
@@ -186,17 +190,19 @@ class Generator(Progressive):
         attention_at: int | None = None,
         attention_pool: int = 2,
         bias_scale: float | str = 1.0,
+        first_gain: float | None = None,
+        last_gain: float = 1.0,
     ) -> None:
         shape = start_shape(start_resolution, base_aspect)
         super().__init__(resolution, start_resolution, fmap_base, fmap_max)
         self.latent_dim = latent_dim
         width = self.features_at
-        self.base = GeneratorStart(latent_dim, width(start_resolution), shape, pixel_norm)
+        self.base = GeneratorStart(latent_dim, width(start_resolution), shape, pixel_norm, first_gain)
         self.blocks = nn.ModuleDict(
             {str(size): GeneratorBlock(width(size // 2), width(size), pixel_norm) for size in self.resolutions[1:]}
         )
         self.rgb = nn.ModuleDict(
-            {str(size): EqualizedConv2d(width(size), channels, 1, gain=1.0) for size in self.resolutions}
+            {str(size): EqualizedConv2d(width(size), channels, 1, gain=last_gain) for size in self.resolutions}
         )
         self.attention = self._make_attention("generator", attention_at, attention_pool, shape)
         scale_biases(self, bias_scale)
@@ -236,10 +242,13 @@ class Discriminator(Progressive):
         attention_at: put self-attention behind this resolution's block, the generator's mirror image.
         attention_pool: side of the max-pooling of its keys and values.
         minibatch_std_group: samples per group of :class:`MinibatchStd`; 1 leaves that layer out.
+        minibatch_std_at: put it before the block of this resolution, ``None`` before the last layers, which are those
+            of the first resolution: at a higher one it joins when images have grown to it.
         bias_scale: as in :class:`Generator`.
+        last_gain: of the layer that makes the logit.
 
     Raises:
-        UserError: as in :class:`Generator`.
+        UserError: as in :class:`Generator`, or there is no resolution ``minibatch_std_at``.
     """
 
     def __init__(
@@ -255,7 +264,9 @@ class Discriminator(Progressive):
         attention_at: int | None = None,
         attention_pool: int = 2,
         minibatch_std_group: int = 4,
+        minibatch_std_at: int | None = None,
         bias_scale: float | str = 1.0,
+        last_gain: float = 1.0,
     ) -> None:
         shape = start_shape(start_resolution, base_aspect)
         super().__init__(resolution, start_resolution, fmap_base, fmap_max)
@@ -263,9 +274,15 @@ class Discriminator(Progressive):
         width = self.features_at
         hidden = max(1, min(4 * fmap_base // start_resolution, fmap_max))  # as for the resolution below the first
         self.group = minibatch_std_group  # consecutive images that it looks at together
-        self.base = DiscriminatorHead(width(start_resolution), hidden, shape, equalized, minibatch_std_group)
+        groups = dict.fromkeys(self.resolutions, 1)
+        groups[self._minibatch_std_at(minibatch_std_at)] = minibatch_std_group
+        head = groups[start_resolution]
+        self.base = DiscriminatorHead(width(start_resolution), hidden, shape, equalized, head, last_gain)
         self.blocks = nn.ModuleDict(
-            {str(size): DiscriminatorBlock(width(size), width(size // 2), equalized) for size in self.resolutions[1:]}
+            {
+                str(size): DiscriminatorBlock(width(size), width(size // 2), equalized, groups[size])
+                for size in self.resolutions[1:]
+            }
         )
         self.rgb = nn.ModuleDict(
             {str(size): EqualizedConv2d(channels, width(size), 1, equalized=equalized) for size in self.resolutions}
@@ -276,6 +293,14 @@ class Discriminator(Progressive):
             for layer in list(self.modules()):
                 if isinstance(layer, EqualizedConv2d | EqualizedLinear):
                     normalise_spectrally(layer)
+
+    def _minibatch_std_at(self, resolution: int | None) -> int:
+        if resolution not in (None, *self.resolutions):
+            raise UserError(
+                f"model.discriminator.minibatch_std_at={resolution} is no resolution that is grown to: choose one of "
+                f"{', '.join(map(str, self.resolutions))}, or null for the first"
+            )
+        return resolution or self.resolutions[0]
 
     def forward(self, image: Tensor, resolution: int, alpha: float | Tensor = 1.0) -> Tensor:
         """Logits of images of ``resolution``; ``alpha`` as in :meth:`Generator.forward`."""

@@ -89,6 +89,15 @@ class AdversarialModule(ClockedModule):
         ema: makes the average of the generator that is shown and scored; None shows the generator itself.
         augmentation: images (B, C, H, W) → the same, differentiable: what the discriminator sees of real and generated
             images alike, as in Zhao et al., "Differentiable Augmentation", NeurIPS 2020. None: the images.
+        instance_noise: standard deviation of the Gaussian noise on what the discriminator sees, at the beginning; it
+            falls to 0 on a straight line until the end of the run (Sønderby et al., "Amortised MAP Inference for Image
+            Super-resolution", ICLR 2017, section 3.3).
+        fresh_latents: draw others for the generator's step, in place of showing the same images again.
+        lr_ratio: learning rate of the discriminator over that of the generator (two time-scales: Heusel et al., "GANs
+            Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", NeurIPS 2017).
+
+    Raises:
+        UserError: ``ema`` has no half-life for a resolution of ``schedule``.
     """
 
     streams = (Stream.LATENT, Stream.PENALTY)
@@ -106,12 +115,20 @@ class AdversarialModule(ClockedModule):
         penalties: Mapping[str, Penalty] | None = None,
         ema: Callable[[nn.Module], ExponentialMovingAverage] | None = None,
         augmentation: Callable[[Tensor], Tensor] | None = None,
+        instance_noise: float = 0.0,
+        fresh_latents: bool = False,
+        lr_ratio: float = 1.0,
     ) -> None:
         super().__init__(name, optimizer, seed, schedule)
-        self.augmentation = augmentation
+        self.augmentation, self.instance_noise, self.fresh_latents = augmentation, instance_noise, fresh_latents
+        self.noise: float | Tensor = 0.0  # of this step
+        self.lr_factors = (lr_ratio, 1.0)
         self.generator = generator.to(memory_format=torch.channels_last)
         self.discriminator = discriminator.to(memory_format=torch.channels_last)
         self.ema = ema(self.generator) if ema is not None else None
+        if self.ema is not None:
+            for phase in schedule.phases():
+                self.ema.decay_at(phase.batch_size, phase.resolution)
         self.latent, self.loss, self.penalties = latent, loss, list((penalties or {}).values())
         penalty = ["penalty"] if self.penalties else []
         self.metrics = ("loss_d", "loss_g", "d_real", "d_fake", "accuracy_real", "accuracy_fake", *penalty)
@@ -122,6 +139,13 @@ class AdversarialModule(ClockedModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.optimizer(self.discriminator.parameters()), self.optimizer(self.generator.parameters())]
+
+    def begin_step(self, state: State) -> None:
+        if state.grows and self.ema is not None and self.ema.reset_at_growth:
+            self.ema.reset(self.generator)
+        if self.instance_noise:
+            noise = self.instance_noise * max(1 - self.clock.images / self.schedule.total, 0.0)
+            self.noise = self.number("noise", noise) if self.device.type == "cuda" else noise
 
     def due(self, state: State) -> tuple[bool, ...]:
         return tuple(penalty.due(state.step) for penalty in self.penalties)
@@ -134,7 +158,8 @@ class AdversarialModule(ClockedModule):
         discriminator: Callable[[Tensor], Tensor] = partial(self.discriminate, **growth)
 
         real = blend_real(to_unit_range(batch["image"]), growth.get("alpha", 1.0))
-        fake = generator(self.draw(Stream.LATENT, self.latent.sample, len(real)))
+        with torch.set_grad_enabled(not self.fresh_latents):
+            fake = generator(self.draw(Stream.LATENT, self.latent.sample, len(real)))
 
         real_logits, fake_logits = discriminate(discriminator, real, fake.detach(), self.group)
         loss_d = self.loss.discriminator(real_logits, fake_logits)
@@ -149,6 +174,8 @@ class AdversarialModule(ClockedModule):
                 penalty += value.detach()
         self.follow_gradients(optimizer_d)
 
+        if self.fresh_latents:
+            fake = generator(self.draw(Stream.LATENT, self.latent.sample, len(real)))
         with frozen(self.discriminator):
             real_again = None
             if self.loss.needs_real:
@@ -158,7 +185,7 @@ class AdversarialModule(ClockedModule):
             self.descend(loss_g, optimizer_g)
 
         if self.ema is not None:
-            self.ema.update(self.generator, state.batch_size)
+            self.ema.update(self.generator, state.batch_size, state.resolution)
         found_real, found_fake = accuracies(real_logits.detach(), fake_logits.detach(), self.boundary)
         return {
             "loss_d": loss_d,
@@ -172,7 +199,11 @@ class AdversarialModule(ClockedModule):
 
     def discriminate(self, images: Tensor, **growth: Any) -> Tensor:
         """Logits (B,) of what the discriminator sees of ``images``."""
-        return self.discriminator(images if self.augmentation is None else self.augmentation(images), **growth)
+        if self.augmentation is not None:
+            images = self.augmentation(images)
+        if self.instance_noise:
+            images = images + self.noise * torch.randn_like(images, dtype=torch.float32)
+        return self.discriminator(images, **growth)
 
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:

@@ -12,14 +12,22 @@ class BinaryCrossEntropy:
 
     Logits are (B,); losses are means over the batch in float32. The discriminator's is the sum of its real and its
     fake half, so a discriminator that guesses has 2 ln 2 ≈ 1.386.
+
+    Args:
+        label_smoothing: taken from the discriminator's target of real images, 1; generated ones keep theirs, 0
+            (one-sided, Salimans et al., "Improved Techniques for Training GANs", NeurIPS 2016, section 3.4).
     """
 
     gives_probabilities, needs_real = True, False
     boundary = 0.0  # logit of the probability ½
 
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         real, fake = real.float(), fake.float()
-        return F.binary_cross_entropy_with_logits(real, torch.ones_like(real)) + F.binary_cross_entropy_with_logits(
+        target = torch.full_like(real, 1 - self.label_smoothing)
+        return F.binary_cross_entropy_with_logits(real, target) + F.binary_cross_entropy_with_logits(
             fake, torch.zeros_like(fake)
         )
 

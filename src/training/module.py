@@ -51,6 +51,7 @@ class ClockedModule(LightningModule, ABC):
     gives_probabilities = False  # whether the metrics tell a discriminator that has won
     streams: Sequence[Stream] = ()  # that a step draws from for the whole batch, see ``draw``
     steps_at_once = 1  # that a GPU prepares together
+    lr_factors: Sequence[float] = (1.0,)  # of its optimizers, on the learning rate
 
     def __init__(self, name: str, optimizer: OptimizerFactory, seed: int, schedule: Schedule) -> None:
         super().__init__()
@@ -87,6 +88,7 @@ class ClockedModule(LightningModule, ABC):
 
     def _make_step(self, batch: Batch) -> None:
         state = self.schedule.at(self.clock.images)
+        self.begin_step(state)
         optimizers, growth = self.prepare_optimizers(state), self.growth(state)
         for stream, generator in self._generators.items():
             generator.manual_seed(derive_seed(self.seed, stream, self.clock.images))
@@ -112,6 +114,9 @@ class ClockedModule(LightningModule, ABC):
         Args:
             growth: what the networks are told of ``state``. Of ``state`` itself only what ``kind`` names may be used.
         """
+
+    def begin_step(self, state: State) -> None:
+        """What is done before a step, and not captured."""
 
     def prepare(self, batch: Batch) -> Batch:
         """What is done to a batch before the step, and not captured."""
@@ -143,8 +148,8 @@ class ClockedModule(LightningModule, ABC):
         found = self.optimizers()
         optimizers = cast(list[LightningOptimizer], found if isinstance(found, list) else [found])
         on_gpu = self.device.type == "cuda"
-        lr = self.number("lr", state.lr) if on_gpu else state.lr
-        for optimizer in optimizers:
+        for place, (optimizer, factor) in enumerate(zip(optimizers, self.lr_factors, strict=True)):
+            lr = self.number(f"lr_{place}", state.lr * factor) if on_gpu else state.lr * factor
             for group in optimizer.param_groups:
                 group["lr"] = lr
                 if "capturable" in group:

@@ -55,10 +55,11 @@ class Schedule:
         boundaries: images shown at each change from one phase to the next.
         resolution: pixels a side at the end.
         total: images shown by the whole run.
+        lr_decay: share of them, at the end of the run, in which the learning rate falls to 0 on a straight line.
     """
 
-    def __init__(self, phases: Iterable[Phase]) -> None:
-        self._phases = _number_steps(phases)
+    def __init__(self, phases: Iterable[Phase], lr_decay: float = 0.0) -> None:
+        self._phases, self.lr_decay = _number_steps(phases), lr_decay
         self.total = self._phases[-1].first + self._phases[-1].images
         self.resolution = self._phases[-1].resolution
         self.boundaries = [phase.first for phase in self._phases[1:]]
@@ -77,17 +78,22 @@ class Schedule:
             resolution=phase.resolution,
             alpha=phase.alpha(images),
             batch_size=phase.batch_size,
-            lr=phase.lr,
+            lr=phase.lr * self._decay(images + phase.batch_size / 2),  # of the middle of the step
             step=phase.step + (images - phase.start) // phase.batch_size,
             grows=phase.fading and images == phase.start,
         )
+
+    def _decay(self, images: float) -> float:
+        if not self.lr_decay:
+            return 1.0
+        return min(max(1 - images / self.total, 0.0) / self.lr_decay, 1.0)
 
 
 class FixedSchedule(Schedule):
     """One phase of ``total`` images: for networks that do not grow."""
 
-    def __init__(self, resolution: int, batch_size: int, lr: float, total: int) -> None:
-        super().__init__([Phase(resolution, False, 0, total, batch_size, lr)])
+    def __init__(self, resolution: int, batch_size: int, lr: float, total: int, lr_decay: float = 0.0) -> None:
+        super().__init__([Phase(resolution, False, 0, total, batch_size, lr)], lr_decay)
 
 
 class CosineSchedule(FixedSchedule):
@@ -129,6 +135,7 @@ class ProgressiveSchedule(Schedule):
             or one number.
         learning_rates: likewise.
         total: images shown by the whole run.
+        lr_decay: share of them, at the end, in which the learning rate falls to 0 on a straight line.
 
     Raises:
         UserError: a resolution outside 4…1024, one that doubling does not reach, that shrinks or exceeds the data's; a
@@ -146,13 +153,14 @@ class ProgressiveSchedule(Schedule):
         batch_sizes: Mapping[int, int] | int,
         learning_rates: Mapping[int, float] | float,
         total: int,
+        lr_decay: float = 0.0,
     ) -> None:
         _check_resolutions(start_resolution, resolution, data_resolution)
         phases: list[Phase] = []
         first, size = 0, start_resolution
         while size <= resolution:
-            batch_size = int(_nearest_lower(batch_sizes, size, "batch_sizes"))
-            lr = float(_nearest_lower(learning_rates, size, "learning_rates"))
+            batch_size = int(nearest_lower(batch_sizes, size, "model.schedule.batch_sizes"))
+            lr = float(nearest_lower(learning_rates, size, "model.schedule.learning_rates"))
             if size > start_resolution:
                 phases.append(Phase(size, True, first, fade_images, batch_size, lr))
                 first += fade_images
@@ -161,7 +169,7 @@ class ProgressiveSchedule(Schedule):
             first += images
             size *= 2
         _check_lengths(phases, total)
-        super().__init__(phases)
+        super().__init__(phases, lr_decay)
 
     def growth(self, state: State) -> dict[str, float]:
         return {"resolution": state.resolution, "alpha": state.alpha}
@@ -178,17 +186,20 @@ def _number_steps(phases: Iterable[Phase]) -> list[Phase]:
     return numbered
 
 
-def _nearest_lower(values: Mapping[int, float] | float, resolution: int, key: str) -> float:
+def nearest_lower(values: Mapping[int, float] | float, resolution: int, key: str) -> float:
+    """What holds at ``resolution``: of values by resolution the nearest at or below, or the one number.
+
+    Raises:
+        UserError: there is none, or it is not positive; ``key`` is the setting.
+    """
     # A key that comes from the command line is a string.
     table = {int(k): v for k, v in values.items()} if isinstance(values, Mapping) else {0: values}
     known = [k for k in table if k <= resolution]
     if not known:
-        raise UserError(
-            f"model.schedule.{key} has no value for {resolution} px: add the key {resolution} or a lower one"
-        )
+        raise UserError(f"{key} has no value for {resolution} px: add the key {resolution} or a lower one")
     value = table[max(known)]
     if not value > 0:
-        raise UserError(f"model.schedule.{key} is {value} at {resolution} px: it must be positive")
+        raise UserError(f"{key} is {value} at {resolution} px: it must be positive")
     return value
 
 

@@ -117,7 +117,7 @@ class SupervisedModule(ClockedModule):
         loss = self.task.loss(self.network(batch["image"]), batch)
         self.descend(loss, optimizers[0])
         if self.ema is not None:
-            self.ema.update(self.network, state.batch_size)
+            self.ema.update(self.network, state.batch_size, state.resolution)
         return {"loss": loss}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

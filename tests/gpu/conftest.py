@@ -23,7 +23,9 @@ MODELS = {
     "enhanced": ("model=enhanced", "resolution=16", "width=16", "images=400", *(
         f"model.{network}.attention_at=16" for network in ("generator", "discriminator"))),
     "lazy_r1": ("model=pggan", "loss=logistic_r1", "resolution=8", "width=16", "images=400"),
-    "switches": ("model=pggan", "resolution=8", "width=16", "images=400", "model.generator.bias_scale=he"),
+    "switches": ("model=pggan", "resolution=8", "width=16", "images=400", "model.generator.bias_scale=he",
+                 "model.discriminator.minibatch_std_at=8", "model.ema.reset_at_growth=true", "model.lr_ratio=2",
+                 "model.fresh_latents=true", "model.instance_noise=0.1", "model.schedule.lr_decay=0.5"),
     "unet": ("model=unet", "resolution=32", "images=128", "model.network.depth=3", "model.network.width=4"),
     "classifier": ("model=classifier", "resolution=32", "images=128", "width=8"),
 }  # fmt: skip

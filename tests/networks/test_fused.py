@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.networks import fused
-from src.networks.equalized import PixelNorm
+from src.networks.progressive_blocks import PixelNorm
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 Pass = Callable[[Tensor, Tensor], Tensor]

@@ -11,6 +11,7 @@ from torch import nn
 from src.core.errors import UserError
 from src.networks.equalized import EqualizedConv2d, leaky_relu
 from src.networks.progressive import Discriminator, Generator, Progressive, blend_real
+from src.networks.progressive_blocks import MinibatchStd
 
 SMALL: dict[str, Any] = {"fmap_base": 128, "fmap_max": 32}  # 32, 32, 16 and 8 channels at 4 to 32 px
 ENHANCED_AT = 16  # where the small networks of these tests have their attention
@@ -82,6 +83,24 @@ def test_gains_are_root_2_but_for_the_first_dense_layer_and_what_no_leaky_relu_f
                 gain = 1.0 if any(part in name for part in linear) else math.sqrt(2)
                 gain = math.sqrt(2) / 4 if name == "base.dense" else gain
                 assert layer.scale * math.sqrt(layer.weight[0].numel()) == pytest.approx(gain), name
+
+
+@pytest.mark.parametrize("pixel_norm", [True, False])
+def test_gains_of_the_first_and_last_layers_can_be_set_and_change_no_other(pixel_norm):
+    plain = [*small_generator(pixel_norm=pixel_norm).modules(), *small_discriminator().modules()]
+    changed = [
+        *small_generator(pixel_norm=pixel_norm, first_gain=3.0, last_gain=0.5).named_modules(),
+        *small_discriminator(last_gain=0.25).named_modules(),
+    ]
+    gains = {"base.dense": 3.0, "base.classify": 0.25, **{f"rgb.{size}": 0.5 for size in (4, 8, 16, 32)}}
+    for before, (name, layer) in zip(plain, changed, strict=True):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            of_generator = not name.startswith("rgb") or layer.out_channels == 3
+            gain = layer.scale * math.sqrt(layer.weight[0].numel())
+            if name in gains and of_generator:
+                assert gain == pytest.approx(gains[name]), name
+            else:
+                assert layer.scale == before.scale, name
 
 
 # Scaled biases
@@ -231,8 +250,9 @@ def test_a_fade_in_of_the_generator_starts_at_the_images_of_the_resolution_below
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 32])
-def test_a_fade_in_of_the_discriminator_starts_at_the_logits_of_the_resolution_below(resolution):
-    discriminator = small_discriminator(attention_at=ENHANCED_AT)
+@pytest.mark.parametrize("minibatch_std_at", [None, 16])
+def test_a_fade_in_of_the_discriminator_starts_at_the_logits_of_the_resolution_below(resolution, minibatch_std_at):
+    discriminator = small_discriminator(attention_at=ENHANCED_AT, minibatch_std_at=minibatch_std_at)
     wake(discriminator)
     images = torch.randn(4, 3, resolution // 2, resolution // 2)
     upsampled = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -328,6 +348,35 @@ def test_the_discriminator_without_minibatch_std_judges_every_image_alone():
     assert shapes(alone.base)[0] == (32, 32, 3, 3)
     images = torch.randn(4, 3, 32, 32)
     assert torch.allclose(alone(images, 32)[:1], alone(images[:1], 32), atol=1e-6)
+
+
+@pytest.mark.parametrize("at", [4, 16])
+def test_minibatch_std_looks_at_the_features_of_its_resolution_and_joins_as_images_grow_to_it(at):
+    discriminator, images = small_discriminator(minibatch_std_at=at), torch.randn(4, 3, 32, 32)
+    wake(discriminator)
+    shown: list[tuple[int, ...]] = []
+    for layer in discriminator.modules():
+        if isinstance(layer, MinibatchStd):
+            layer.register_forward_pre_hook(lambda layer, inputs: shown.append(tuple(inputs[0].shape)))
+    for size in (4, 8, 16, 32):
+        pooled = F.avg_pool2d(images, 32 // size)
+        shown.clear()
+        together = discriminator(pooled, size)
+        assert [shape[2:] for shape in shown] == ([(at, at)] if size >= at else [])
+        alone = torch.cat([discriminator(image[None], size) for image in pooled])
+        assert torch.allclose(together, alone, atol=1e-5) == (size < at)
+
+
+def test_minibatch_std_at_the_first_resolution_is_the_default_to_the_bit():
+    plain, same = small_discriminator(), small_discriminator(minibatch_std_at=4)
+    assert [*plain.state_dict()] == [*same.state_dict()]
+    images = torch.randn(4, 3, 32, 32)
+    assert torch.equal(plain(images, 32, 0.5), same(images, 32, 0.5))
+
+
+def test_minibatch_std_at_a_resolution_that_is_never_reached_is_refused():
+    with pytest.raises(UserError, match=r"minibatch_std_at=64 is no resolution .* choose one of 4, 8, 16, 32, or null"):
+        small_discriminator(minibatch_std_at=64)
 
 
 @pytest.mark.parametrize("make", [small_generator, small_discriminator])

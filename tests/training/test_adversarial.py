@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,21 +11,24 @@ import torch.nn.functional as F
 from pytorch_lightning import Trainer
 
 from src.core.clock import Stream, derive_seed, random_generator
+from src.core.errors import UserError
 from src.core.pixels import to_unit_range
 from src.data.store import Split, Store
 from src.data.stream import BatchStream
 from src.networks.dcgan import Discriminator, Generator
 from src.networks.latent import Latent
 from src.networks.progressive import Discriminator as ProgressiveDiscriminator
+from src.networks.progressive import Generator as ProgressiveGenerator
 from src.training import adversarial
 from src.training.adversarial import AdversarialModule, accuracies, discriminate, frozen
+from src.training.ema import ExponentialMovingAverage
 from src.training.losses import BinaryCrossEntropy, Relativistic
 from src.training.meter import Meter
 from src.training.optim import adam
-from src.training.schedule import FixedSchedule
+from src.training.schedule import FixedSchedule, ProgressiveSchedule
 
 
-def make_module() -> AdversarialModule:
+def make_module(**options: Any) -> AdversarialModule:
     torch.manual_seed(0)
     return AdversarialModule(
         name="dcgan",
@@ -35,6 +39,7 @@ def make_module() -> AdversarialModule:
         optimizer=lambda parameters: adam(parameters, 1e-2, 0.5, 0.999, 1e-8),
         seed=5,
         schedule=FixedSchedule(16, 4, 1e-2, 100),
+        **options,
     )
 
 
@@ -57,20 +62,37 @@ def fit(module: AdversarialModule, total: int, precision: str = "32-true", strea
     trainer.fit(module, stream or make_stream(module, total))
 
 
-def plain_loop(module: AdversarialModule, steps: int, precision: str) -> None:
+def plain_loop(
+    module: AdversarialModule,
+    steps: int,
+    precision: str,
+    fresh_latents: bool = False,
+    lr_ratio: float = 1.0,
+    instance_noise: float = 0.0,
+) -> None:
     """The algorithm as its paper states it, with nothing reused and nothing cached."""
-    generator, discriminator, loss = module.generator, module.discriminator, module.loss
+    generator, loss = module.generator, module.loss
     optimizer_d, optimizer_g = module.configure_optimizers()
+    optimizer_d.param_groups[0]["lr"] *= lr_ratio
+
+    def discriminator(images: torch.Tensor) -> torch.Tensor:
+        if instance_noise:
+            images = images + instance_noise * (1 - step / 25) * torch.randn(images.shape)
+        return module.discriminator(images)
+
     for step, batch in zip(range(steps), make_stream(module, 4 * steps), strict=True):
         torch.manual_seed(derive_seed(5, Stream.NETWORK, 4 * step, 0))
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed", cache_enabled=False):
-            fake = generator(module.latent.sample(4, random_generator(5, Stream.LATENT, 4 * step)))
+            latents = random_generator(5, Stream.LATENT, 4 * step)
+            fake = generator(module.latent.sample(4, latents))
             real_logits, fake_logits = discriminator(to_unit_range(batch["image"])), discriminator(fake.detach())
             loss_d = loss.discriminator(real_logits, fake_logits)
         optimizer_d.zero_grad()
         loss_d.backward()
         optimizer_d.step()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed", cache_enabled=False):
+            if fresh_latents:
+                fake = generator(module.latent.sample(4, latents))
             loss_g = loss.generator(discriminator(fake))
         optimizer_g.zero_grad()
         loss_g.backward()
@@ -78,13 +100,47 @@ def plain_loop(module: AdversarialModule, steps: int, precision: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_the_step_equals_the_plain_algorithm(precision):
+@pytest.mark.parametrize("options", [{}, {"fresh_latents": True}, {"lr_ratio": 4.0}, {"instance_noise": 0.5}])
+def test_the_step_equals_the_plain_algorithm(precision, options):
     """In bf16 this also shows that no stale low-precision copy of a weight survives its update."""
-    trained, reference = make_module(), make_module()
+    trained, reference = make_module(**options), make_module()
     fit(trained, 12, precision)
-    plain_loop(reference, 3, precision)
+    plain_loop(reference, 3, precision, **options)
     for (name, a), b in zip(trained.named_parameters(), reference.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6), name
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_an_average_begins_anew_at_the_weights_from_which_growth_goes_on_where_that_is_asked_for(reset):
+    torch.manual_seed(0)
+    module = AdversarialModule(
+        name="pggan",
+        generator=ProgressiveGenerator(8, 1, 8, fmap_base=64, fmap_max=8),
+        discriminator=ProgressiveDiscriminator(1, 8, fmap_base=64, fmap_max=8),
+        latent=Latent(8, "normal"),
+        loss=BinaryCrossEntropy(),
+        optimizer=lambda parameters: adam(parameters, 1e-2, 0.0, 0.99, 1e-8),
+        seed=5,
+        schedule=ProgressiveSchedule(4, 8, 16, 8, 8, 4, 1e-2, 24),
+        ema=partial(ExponentialMovingAverage, half_life=1e12, reset_at_growth=reset),  # else it all but stands still
+    )
+    start = {name: tensor.clone() for name, tensor in module.generator.state_dict().items()}
+    grown: dict[str, torch.Tensor] = {}
+
+    def remember(*_: Any) -> None:
+        if not grown:
+            grown.update({name: tensor.clone() for name, tensor in module.generator.state_dict().items()})
+
+    module.generator.blocks["8"].register_forward_pre_hook(remember)
+    fit(module, 24)
+    assert not torch.equal(grown["base.dense.weight"], start["base.dense.weight"])
+    for name, tensor in module.ema.module.state_dict().items():
+        assert torch.allclose(tensor, (grown if reset else start)[name], atol=1e-6), name
+
+
+def test_an_average_without_a_half_life_for_a_resolution_is_refused_before_the_run():
+    with pytest.raises(UserError, match=r"model\.ema\.half_life has no value for 16 px"):
+        make_module(ema=partial(ExponentialMovingAverage, half_life={32: 100}))
 
 
 def test_the_generators_step_computes_no_gradient_of_the_discriminator():

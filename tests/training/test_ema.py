@@ -28,7 +28,7 @@ def test_the_average_equals_its_closed_form():
     for _ in range(6):
         move(network)
         history.append(network[0].weight.detach().clone())
-        average.update(network, 8)
+        average.update(network, 8, 32)
     expected = 0.9**6 * history[0] + sum(0.1 * 0.9 ** (6 - k) * history[k] for k in range(1, 7))
     assert torch.allclose(average.module[0].weight, expected, atol=1e-6)
 
@@ -40,9 +40,25 @@ def test_after_a_half_life_of_images_half_of_the_distance_is_left_whatever_the_b
     before = [p.detach().clone() for p in network.parameters()]
     move(network)
     for _ in range(40 // batch_size):
-        average.update(network, batch_size)
+        average.update(network, batch_size, 32)
     for old, new, found in zip(before, network.parameters(), average.parameters(), strict=True):
         assert torch.allclose(found, (old + new) / 2, atol=1e-5)
+
+
+def test_a_half_life_by_resolution_holds_from_that_resolution_on():
+    average = ExponentialMovingAverage(make_network(), half_life={4: 40, 16: 80})
+    assert [average.decay_at(40, size) for size in (4, 8, 16, 32)] == [0.5, 0.5, 0.5**0.5, 0.5**0.5]
+    with pytest.raises(UserError, match=r"model\.ema\.half_life has no value for 4 px"):
+        ExponentialMovingAverage(make_network(), half_life={8: 40}).decay_at(8, 4)
+
+
+def test_an_average_that_is_reset_is_the_network_to_the_bit():
+    network = make_network()
+    average = ExponentialMovingAverage(network)
+    move(network)
+    average.reset(network)
+    assert all(torch.equal(a, b) for a, b in zip(average.parameters(), network.parameters(), strict=True))
+    assert not any(p.requires_grad for p in average.parameters())
 
 
 def test_a_parameter_that_never_moves_stays_to_the_bit():
@@ -50,7 +66,7 @@ def test_a_parameter_that_never_moves_stays_to_the_bit():
     network = make_network()
     average = ExponentialMovingAverage(network)
     for _ in range(50):
-        average.update(network, 8)
+        average.update(network, 8, 32)
     assert all(torch.equal(a, b) for a, b in zip(average.parameters(), network.parameters(), strict=True))
 
 
@@ -58,7 +74,7 @@ def test_buffers_are_those_of_the_network():
     network = make_network()
     average = ExponentialMovingAverage(network)
     network(torch.randn(16, 3))
-    average.update(network, 16)
+    average.update(network, 16, 32)
     assert all(torch.equal(a, b) for a, b in zip(average.buffers(), network.buffers(), strict=True))
 
 
@@ -66,11 +82,11 @@ def test_an_average_resumed_from_a_checkpoint_goes_on_to_the_bit(tmp_path: Path)
     network = make_network()
     average, resumed = ExponentialMovingAverage(network), ExponentialMovingAverage(network)
     move(network)
-    average.update(network, 8)
+    average.update(network, 8, 32)
     torch.save(average.state_dict(), tmp_path / "state.pt")
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for each in (average, resumed):
-        each.update(network, 8)
+        each.update(network, 8, 32)
     assert all(torch.equal(a, b) for a, b in zip(average.parameters(), resumed.parameters(), strict=True))
 
 

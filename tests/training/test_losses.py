@@ -33,6 +33,15 @@ def test_a_hinge_discriminator_sure_of_its_images_has_no_gradient():
     assert real.grad is not None and fake.grad is not None and (real.grad, fake.grad) == (0, 0)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.3])
+def test_with_smoothed_labels_the_best_probability_of_a_real_image_is_that_much_below_one(smoothing):
+    """And that of a generated one stays 0."""
+    best = torch.full((4,), math.log((1 - smoothing) / smoothing) if smoothing else 50.0, requires_grad=True)
+    fake = torch.full((4,), -50.0, requires_grad=True)
+    to_real, to_fake = torch.autograd.grad(BinaryCrossEntropy(smoothing).discriminator(best, fake), (best, fake))
+    assert to_real.abs().max() < 1e-6 and to_fake.abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("loss", [BinaryCrossEntropy(), Wasserstein(), Hinge()])
 def test_losses_of_bfloat16_logits_are_accumulated_in_float32(loss):
     """A mean of bfloat16 would lose what lies below its 8 bits."""

@@ -115,6 +115,17 @@ def test_the_state_depends_on_images_shown_and_not_on_how_the_run_came_there(sch
     assert all(schedule.at(images) == state for images, state in shuffled)
 
 
+@given(schedules(), st.floats(0.01, 1.0))
+def test_a_learning_rate_that_decays_falls_on_a_line_to_zero_at_the_end_and_changes_nothing_before(schedule, share):
+    plain = {images: state for images, state in steps(schedule)}
+    schedule.lr_decay = share
+    for images, state in steps(schedule):
+        left = 1 - (images + state.batch_size / 2) / schedule.total
+        assert state.lr == pytest.approx(plain[images].lr * min(max(left, 0) / share, 1))
+        assert state.lr == plain[images].lr or left < share
+    assert schedule.at(schedule.total).lr == 0
+
+
 def test_the_order_is_that_of_the_paper():
     schedule = make()
     found = [(p.resolution, p.fading, p.first, p.images, p.batch_size) for p in schedule.phases()]
