@@ -5,7 +5,7 @@ import inspect
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from src.core.added_settings import ADDED, without_added
+from src.core.added_settings import ADDED, with_added, without_added
 from src.core.run_folder import digest, identity
 
 
@@ -21,5 +21,6 @@ def test_a_run_of_before_a_setting_was_added_is_the_same_as_one_with_its_value(c
     before = identity({**cfg, "model": without_added(cfg["model"])})
     assert "bias_scale" not in before["model"]["generator"]
     assert digest(before) == digest(identity(cfg))
+    assert with_added(before)["model"]["generator"] == cfg["model"]["generator"]
     cfg["model"]["generator"]["bias_scale"] = "he"
     assert digest(before) != digest(identity(cfg))

@@ -13,6 +13,8 @@ from src.command_line.overrides import check
 from src.command_line.resolvers import run_name
 from src.command_line.schema import CONF
 from src.networks.upsampling import UpsampleConv2d
+from src.training.losses import BinaryCrossEntropy, Wasserstein
+from src.training.penalties import R1
 
 
 def options(group: str) -> list[str]:
@@ -172,6 +174,19 @@ def test_a_long_name_stays_within_what_file_systems_allow_and_apart():
 @pytest.mark.parametrize(("images", "half_life"), [(30_000, 600), (7_800_000, 11_000)])
 def test_the_average_forgets_as_in_the_paper_and_faster_in_a_short_run(compose, images, half_life):
     assert compose("model=pggan", f"images={images}").model.ema.half_life == half_life
+
+
+@pytest.mark.parametrize("model", ["pggan", "enhanced"])
+def test_r1_takes_the_place_of_the_two_sided_penalty_with_either_loss(compose, model):
+    """As a loss of its own, and with the Wasserstein distance."""
+    wasserstein = ("~model.penalties.gradient", "+model.penalties.r1._target_=src.training.penalties.R1")
+    for asked, loss in (
+        (["loss=logistic_r1"], BinaryCrossEntropy),
+        ([*wasserstein, "+model.penalties.r1.weight=1.0"], Wasserstein),
+    ):
+        cfg = compose(f"model={model}", "budget=smoke", *asked)
+        module = instantiate(cfg.model, optimizer=instantiate(cfg.optim), seed=0)
+        assert type(module.loss) is loss and [type(penalty) for penalty in module.penalties] == [R1]
 
 
 @pytest.mark.parametrize("name", ["study", "generate", "identify", "inspect"])

@@ -15,10 +15,21 @@ ADDED: dict[str, dict[str, Any]] = {  # by class
 }
 
 
-def without_added(settings: Any) -> Any:
-    """``settings`` without those that say what was done before there was such a setting."""
+def with_added(settings: Any) -> Any:
+    """``settings`` with those that an earlier version did not have."""
     if not isinstance(settings, dict):
         return settings
-    added = ADDED.get(str(settings.get("_target_")), {})
+    return {**_added_to(settings), **{key: with_added(value) for key, value in settings.items()}}
+
+
+def without_added(settings: Any) -> Any:
+    """``settings`` as an earlier version has them: without those that say what it did."""
+    if not isinstance(settings, dict):
+        return settings
+    added = _added_to(settings)
     kept = {key: value for key, value in settings.items() if key not in added or value != added[key]}
     return {key: without_added(value) for key, value in kept.items()}
+
+
+def _added_to(settings: dict[str, Any]) -> dict[str, Any]:
+    return ADDED.get(str(settings.get("_target_")), {})

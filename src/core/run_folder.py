@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from src.core import aside
-from src.core.added_settings import without_added
+from src.core.added_settings import with_added, without_added
 from src.core.atomic import remove_partials, write_atomically
 from src.core.errors import UserError, one_line
 from src.core.locks import Lock
@@ -245,7 +245,7 @@ class RunFolder:
         """
         if not (self.writable and self.has_trained()):
             return
-        old, new = identity(self.settings()), identity(settings)
+        old, new = (with_added(identity(each)) for each in (self.settings(), settings))
         if new["images"] > old["images"]:
             old["images"] = new["images"]
         if found := first_difference(old, new):
