@@ -63,9 +63,9 @@ def test_every_supervised_model_composes_with_data_that_have_what_it_learns(comp
 
 
 @pytest.mark.parametrize("budget", options("budget"))
-def test_a_budget_overrides_sizes_and_images_shown_and_nothing_else(budget):
+def test_a_budget_overrides_sizes_images_shown_and_how_growing_networks_learn_and_nothing_else(budget):
     settings = OmegaConf.load(CONF / "budget" / f"{budget}.yaml")
-    assert set(settings) == {"images", "resolution", "phantoms", "width"}
+    assert set(settings) == {"images", "resolution", "phantoms", "width", "growing"}
 
 
 @pytest.mark.parametrize(
