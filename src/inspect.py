@@ -64,7 +64,8 @@ def inspect(asked: Sequence[str]) -> Path:
     if found.question:
         command = inspect_command(asked, found.assumed)
     else:
-        command = train_command(asked, found.assumed, cfg.write)
+        few = found.learned < overrides.compose("train", []).batch_size
+        command = train_command(asked, found.assumed, cfg.write, found.learned if few else None)
     write_page(out / "inspect.html", found, command)
     print(f"{'answer it beside' if found.question else 'train on it'}: {command}")
     print(f"done: {out / 'inspect.html'}")

@@ -99,7 +99,7 @@ def test_what_is_written_composes_reads_the_same_and_is_never_overwritten(look, 
     segmentation(tmp_path / "data")
     outcome = look("data.root=data", "write=mine", "data.group='x(..?)'", "data.splits={train: 0.5, test: 0.5}")
     assert outcome.status == 0, outcome.err
-    assert "train on it: python -m src.train data=mine\n" in outcome.out
+    assert "train on it: python -m src.train data=mine batch_size=4\n" in outcome.out
     data = trained_on(outcome, f"paths.cache={tmp_path}/cache", "resolution=16")
     asked = (data.name, data.images, data.mask_folders, data.group, data.fractions)
     assert asked == (
@@ -213,6 +213,32 @@ def test_of_a_large_folder_all_files_are_counted_and_few_are_decoded(look, tmp_p
     shown = re.search(r"looked at: +(\d+) of 1,000 files", outcome.out)
     assert shown and int(shown[1]) == len(opened) <= 100
     assert {path.parent.name for path in opened} == {"a", "b"}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_table_that_names_the_images_is_shown_with_what_takes_classes_from_it(
+    look, tmp_path: Path, delimiter
+) -> None:
+    for number in range(12):
+        write(tmp_path / "data" / f"{number}.png", picture(number))
+    rows = [("image_id", "dx", "note"), *((f"{n}", "ab"[n % 2], f"seen {n}") for n in range(12))]
+    (tmp_path / "data" / "labels.csv").write_text("\n".join(map(delimiter.join, rows)))
+    (tmp_path / "data" / "other.csv").write_text("name,value\nx,1\n")
+    outcome = look("data.root=data")
+    said = "data.labels_csv=labels.csv data.csv_columns='{file: image_id, class: dx}' takes their classes from it"
+    assert f"- labels.csv names the images in its column image_id: {said}" in outcome.out
+    assert "other.csv names" not in outcome.out
+    again = look("data.root=data", *shlex.split(said)[:2])
+    assert "names the images" not in again.out and "classes:           a 6, b 6" in again.out
+
+
+def test_the_command_of_a_small_folder_has_a_batch_that_fits(look, tmp_path: Path) -> None:
+    for number in range(12):
+        write(tmp_path / "data" / f"{number}.png", picture(number))
+    assert "data.root=data batch_size=8\n" in look("data.root=data").out
+    for number in range(12, 60):
+        write(tmp_path / "data" / f"{number}.png", picture(number))
+    assert "batch_size" not in look("data.root=data").out
 
 
 def test_of_several_masks_those_that_every_image_has_are_assumed(look, tmp_path: Path) -> None:

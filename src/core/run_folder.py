@@ -278,6 +278,10 @@ class RunFolder:
         """The numbers that the finished run here ended with."""
         return self._read_json("summary.json")["final"]
 
+    def result(self) -> str | None:
+        """What the finished run here came to, in words; None where it was not scored."""
+        return self._read_json("summary.json").get("result")
+
     def status(self) -> dict[str, Any]:
         """Empty where there is none, or a damaged one: the next that is written takes its place."""
         status = self._read_json("status.json")

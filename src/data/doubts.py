@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from src.core.errors import UserError
 from src.data.pattern import split_path
@@ -12,6 +14,7 @@ from src.data.proposal import ends_beside, propose
 from src.data.tree import Tree, count_suffixes
 from src.data.words import SPLITS, mask_end, means_masks, split_of
 
+PANNUKE = re.compile(r"(?:(?P<above>.+?)/)??(?:fold|part)[ _]?\d/(?:.+/)?masks\.npy", re.I)
 NO_MASKS = "data.mask_folders={} says that they are no masks"
 
 
@@ -28,6 +31,14 @@ def split_folders(names: Sequence[str], root: Path) -> dict[str, str]:
             "name them, data.split_folders='{train: <folder>, test: <folder>}'"
         )
     return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+
+def refuse_pannuke(files: Sequence[str], root: Path) -> None:
+    """Arrays of patches in folds have a reader of their own."""
+    for file in files:
+        if found := PANNUKE.fullmatch(file):
+            at = root / found["above"] if found["above"] else root
+            raise UserError(f"{root} holds PanNuke's folds, such as {file}: data=pannuke data.root={quote(str(at))}")
 
 
 def refuse_splits(names: Sequence[str], root: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import ndimage
 
 from src.core.errors import UserError
 from src.data.decode import is_grey
+from src.data.proposal import propose_beside
 
 UNLIKE = 8  # one window leaves a 16-bit image nearly black where another is brighter by more than this factor
 SUSPECT = 0.1  # of the images: if more have but few values, they are most likely masks among images
@@ -86,7 +88,10 @@ def judge(
     found.notes += _fitted(decoded, frame, fit)
     if enlarged := [one for one in decoded if max(one.size[0] / frame[1], one.size[1] / frame[0]) < 1]:
         smallest = min(enlarged, key=lambda one: max(one.size))
-        line = f"{len(enlarged)} images are enlarged, the smallest {smallest.file} of {_by(smallest.size)} pixels"
+        line = (
+            f"{len(enlarged)} images are enlarged to {max(frame)} pixels, the smallest {smallest.file} of "
+            f"{_by(smallest.size)}"
+        )
         usual = np.median([max(one.size) for one in decoded])
         (found.warnings if max(smallest.size) < usual / 4 else found.notes).append(line)
     lost = sum(cover > 0 and not kept for one in decoded for cover, kept in zip(one.covered, one.kept, strict=True))
@@ -121,10 +126,18 @@ def _refuse_masks(decoded: Sequence[Decoded]) -> None:
     few = [sample for sample, two in of_files.items() if two]
     if len(few) >= max(1, SUSPECT * len(of_files)):
         first = next(one for one in decoded if one.sample == few[0])
+        files = {one.sample: one.file for one in decoded}
+        masks, images = [files[sample] for sample in few], [files[sample] for sample in of_files.keys() - {*few}]
+        if proposed := propose_beside(masks, images).overrides(Path()):
+            said = f"set {' '.join(proposed)}; "
+        else:
+            said = (
+                "name the folders of the images and of the masks, data.images=<folder> "
+                "data.mask_folders='{name: <folder>}', or "
+            )
         raise UserError(
             f"{len(few)} of {len(of_files)} images are of two to four values only, as masks are, such as {first.file}: "
-            "name the folders of the images and of the masks, data.images=<folder> "
-            "data.mask_folders='{name: <folder>}', or data.mask_folders={} says that they are no masks"
+            f"{said}data.mask_folders={{}} says that they are no masks"
         )
 
 
@@ -137,6 +150,7 @@ def _refuse_useless(decoded: Sequence[Decoded], masks: Sequence[str], inverted: 
             raise UserError(
                 f"the masks of {name} cover {covered.mean():.0%} of the images on average: "
                 f"data.inverted_masks=[{name}] if they are dark on white, data.inverted_masks=[] if that is right"
+                f"{f', or name data.mask_folders without {name}' if len(masks) > 1 else ''}"
             )
 
 

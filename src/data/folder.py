@@ -136,7 +136,7 @@ class FolderData(ImageData):
             )
         self.layout, self.duplicates, self.balance, self.origin = layout, duplicates, balance, origin
         self.csv_columns, self.csv_encoding = dict(csv_columns or {}), csv_encoding
-        self.classes = None if classes is None else tuple(classes)
+        self.classes = tuple(classes) if classes else None  # a run without any keeps []
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise UserError(f"data.classes={list(self.classes)} names one twice: remove the repetition")
         self.labels_csv, self.label_column = labels_csv, label_column

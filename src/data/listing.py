@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,8 @@ def list_samples(
         kind = "of no format that is read is" if root.exists() else "there is no folder"
         raise UserError(f"data.root: {kind} {root}: check the path")
     root = tree.root
+    if questions and images is None:
+        doubts.refuse_pannuke(tree.files, root)
     if layout == "split" and split_folders is None:
         split_folders = doubts.split_folders(tree.names(), root)
     if split_folders is None and (listing := _split_arrays(tree)):
@@ -191,14 +194,23 @@ class _Part:
         if not pattern.beside and "*" not in pattern.folder and not (self.tree.root / pattern.folder).is_dir():
             raise UserError(
                 f"data.mask_folders.{name}: there is no folder {self.tree.root / pattern.folder}: there are "
-                f"{', '.join(self.tree.names()) or 'no folders'}"
+                f"{', '.join(self.tree.names()) or 'no folders'}{self._elsewhere(text)}"
             )
         if not any(_holds(pattern, file) for file in self.readable):
             raise UserError(
                 f"data.mask_folders.{name}={text} fits no file below {self.tree.root}; there are, for example, "
-                f"{', '.join(self.readable[:3]) or 'none that can be read'}"
+                f"{', '.join(self.readable[:3]) or 'none that can be read'}{self._elsewhere(text)}"
             )
         return pattern
+
+    def _elsewhere(self, text: str) -> str:
+        """What to say where another split has such masks, as where those of a challenge's test images are withheld."""
+        whole = "data.layout=auto" if self.layout == "split" else "data.split_folders=null"
+        for folder in (self.listing.split_folders or {}).values():
+            other = self.whole.below(folder)
+            if any(_holds(Pattern.read(text, other.files), file) for file in other.files):
+                return f"; {folder} has some: data.root={shlex.quote(str(other.root))} {whole} takes it alone"
+        return ""
 
     def _levels(self, keys: Mapping[str, tuple[Key, Key]], pattern: Pattern) -> dict[str, tuple[Key, Key]]:
         """What lies as deep as the layout says: right in the folder, or in its sub-folders and, if said, below."""

@@ -13,6 +13,7 @@ from src.data.pattern import split_path
 from src.data.words import mask_end, means_masks, split_of, words
 
 SIGNS = ("_", "-", ".", " ")  # that part what a name begins with from the rest
+KINDS = 4  # of masks beside their images, at most: with more, the names mean something else
 Folder = tuple[str, ...]  # the parts of its path
 
 
@@ -41,7 +42,7 @@ def propose(files: Sequence[str]) -> Proposal:
     if not folders:
         return said
     shared = _shared(folders)
-    if shared and not means_masks(shared[-1]):
+    if shared and not (means_masks(shared[-1]) and all(folder == shared for folder in folders)):
         said.root = "/".join(shared)
         files = [file[len(said.root) + 1 :] for file in files]
         folders = [folder[len(shared) :] for folder in folders]
@@ -49,30 +50,67 @@ def propose(files: Sequence[str]) -> Proposal:
     by_split = {split_of(top): top for top in sorted(tops)}
     if len(tops) > 1 and None not in by_split and len(by_split) == len(tops):
         said.splits = {str(split): by_split[split] for split in ("train", "val", "test") if split in by_split}
+        parts = [folder[0] for folder in folders]
         files = [file.partition("/")[2] for file in files]
         folders = [folder[1:] for folder in folders]
-    _propose_masks(said, files, folders)
+        _propose_masks(said, files, folders, parts)
+    else:
+        _propose_masks(said, files, folders, [""] * len(files))
     return said
 
 
-def _propose_masks(said: Proposal, files: Sequence[str], folders: Sequence[Folder]) -> None:
+def propose_beside(masks: Sequence[str], images: Sequence[str]) -> Proposal:
+    """For masks that only their pixels tell: in a folder of their own, or named as an image with more around."""
+    said = Proposal()
+    here: dict[str, set[str]] = {}
+    for folder, stem in map(split_path, images):
+        here.setdefault(folder, set()).add(stem)
+    homes = {split_path(mask)[0] for mask in masks}
+    if len(homes) == len(here) == 1 and homes != here.keys():
+        (home,), (own,) = homes, here
+        how = pairing(sorted(here[own]), [split_path(mask)[1] for mask in masks])
+        if how and home and own:
+            said.images = own if how[0] == "*" else f"{own}/{how[0]}"
+            said.masks = {mask_name(home, [home]): home if how[1] == "*" else f"{home}/{how[1]}"}
+        return said
+    found: set[str] = set()
+    for folder, stem in map(split_path, masks):
+        known = frozenset(here.get(folder, ()))
+        if end := _longest_end(stem, known):
+            found.add(f"{stem[: -len(end)]}*")
+        elif start := _longest_start(stem, known):
+            found.add(f"*{stem[len(start) :]}")
+        else:
+            return said
+    if len(found) <= KINDS:
+        said.masks = {re.sub(r"\W+", "_", how.strip("*")).strip("_") or "mask": how for how in sorted(found)}
+    return said
+
+
+def _propose_masks(said: Proposal, files: Sequence[str], folders: Sequence[Folder], parts: Sequence[str]) -> None:
+    """``parts``: by file, the folder of its split."""
     homes = _mask_homes(files, folders)
     images = [(file, folder) for file, folder, home in zip(files, folders, homes, strict=True) if home is None]
     if not images or len(images) == len(files):
         if ends := ends_beside(files):
             said.masks = {"mask": ends}
         return
+    marked = [split_path(file)[1] for file, home in zip(files, homes, strict=True) if home is not None]
+    images = _of_masks(images, marked)
     stems = [split_path(file)[1] for file, _ in images]
     said.images = _column(sorted({folder for _, folder in images}))
     own = {
         home: [(file, folder) for file, folder, other in zip(files, folders, homes, strict=True) if other == home]
         for home in dict.fromkeys(filter(None, homes))
     }
+    parts_of = {home: {part for part, other in zip(parts, homes, strict=True) if other == home} for home in {*homes}}
+    in_all = {home for home in own if parts_of[None] <= parts_of[home]}
+    own = {home: masks for home, masks in own.items() if home in in_all or not in_all}
     named = {home: [split_path(file)[1] for file, _ in masks] for home, masks in own.items()}
     firsts = [how[0] for masks in named.values() if (how := pairing(stems, masks))]
     image = next((first for first in firsts if first != "*"), "*")  # all masks have to pair with it
     for home, masks in own.items():
-        where, name = _column(sorted({folder for _, folder in masks})), mask_name(home, own)
+        where, name = _column(sorted({folder for _, folder in masks})), mask_name(home, own, said.images or "")
         how = pairing(stems, named[home], image)
         if how is None or where is None:
             said.masks[name] = f"{where}/**" if where and "*" in where else where or home
@@ -80,6 +118,19 @@ def _propose_masks(said: Proposal, files: Sequence[str], folders: Sequence[Folde
             said.masks[name] = where if how[1] == "*" else f"{where}/{how[1]}"
     if image != "*" and said.images is not None:
         said.images = f"{said.images}/{image}".removeprefix("/")
+
+
+def _of_masks(images: list[tuple[str, Folder]], marked: Sequence[str]) -> list[tuple[str, Folder]]:
+    """Those of the folders with masks, where others have none, as a challenge's test images."""
+    by_folder: dict[Folder, list[str]] = {}
+    for file, folder in images:
+        by_folder.setdefault(folder, []).append(split_path(file)[1])
+    how = pairing([stem for stems in by_folder.values() for stem in stems], marked) if len(by_folder) <= KINDS else None
+    if how is None:
+        return images
+    known = {_inside(stem, how[1]) for stem in marked}
+    paired = {folder for folder, stems in by_folder.items() if known & {_inside(stem, how[0]) for stem in stems}}
+    return [(file, folder) for file, folder in images if folder in paired]
 
 
 def _mask_homes(files: Sequence[str], folders: Sequence[Folder]) -> list[str | None]:
@@ -90,6 +141,8 @@ def _mask_homes(files: Sequence[str], folders: Sequence[Folder]) -> list[str | N
         end = mask_end(split_path(file)[1])
         elsewhere = end is not None and len(folder) > 1 and (folder[:1], end[0]) in known
         said = next(filter(means_masks, folder), None)
+        if said and len(folder) > 1 and re.fullmatch(re.escape(folder[0]) + r"[\W_].*", said):
+            said = f"*{said[len(folder[0]) :]}"  # a folder for each image: IMD002/IMD002_roi
         homes.append(said or (end[1].strip("_-. ") if end is not None and elsewhere else None))
     return homes
 
@@ -127,14 +180,11 @@ def pairing(images: Sequence[str], masks: Sequence[str], image: str | None = Non
     return next(fits, None)
 
 
-def mask_name(folder: str, among: Collection[str]) -> str:
-    """A name for the structure in a folder: "lung masks" → lung, "masks" → mask."""
-    own = [
-        word
-        for word in words(folder)
-        if len(word) > 2 and not means_masks(word) and word not in ("ground", "truth", "png")
-    ]
-    return "_".join(own) or ("mask" if len(among) == 1 else re.sub(r"\W+", "_", folder).lower())
+def mask_name(folder: str, among: Collection[str], images: str = "") -> str:
+    """A name for the structure in a folder: "lung masks" → lung, "masks" → mask; not by words of the ``images``'."""
+    common = {*words(images), "ground", "truth", "png"}
+    own = [word for word in words(folder) if len(word) > 2 and not means_masks(word) and word not in common]
+    return "_".join(own) or ("mask" if len(among) == 1 else re.sub(r"\W+", "_", folder).lower().strip("_"))
 
 
 def _pairs(images: Sequence[str], masks: Sequence[str], image: str, mask: str) -> bool:

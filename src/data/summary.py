@@ -10,7 +10,8 @@ import numpy as np
 from src.data.formats import is_readable
 from src.data.listing import Listing
 from src.data.store import Split, Store, count_splits
-from src.data.tree import suffix_of
+from src.data.tree import stem_of, suffix_of
+from src.data.words import mask_end, means_masks
 
 IMAGES = frozenset(  # suffixes of images and of what holds some, that are not read
     {".svs", ".ndpi", ".czi", ".lif", ".vsi", ".mrxs", ".heic", ".heif", ".avif", ".nrrd", ".nhdr", ".mgz", ".img",
@@ -58,8 +59,14 @@ def _masks(store: Store) -> list[str]:
 
 def passed_over(listing: Listing, root: Path, tables: Sequence[str | None] = ()) -> tuple[list[str], list[str]]:
     """Lines for the log, and warnings, of files that are no images and of images that lie too deep."""
-    deep = [file for file in listing.passed_over if is_readable(root / file)]
+    readable = [file for file in listing.passed_over if is_readable(root / file)]
+    masks = [file for file in readable if _named_as_mask(file)]
+    deep = [file for file in readable if file not in masks]
     warnings = []
+    if masks:
+        warnings.append(
+            f"passed over {len(masks)} files that are named as masks, such as {masks[0]}: data.mask_folders takes them"
+        )
     if deep:
         warnings.append(
             f"passed over {len(deep)} images in deeper folders, such as {deep[0]}: data.layout=class or "
@@ -67,7 +74,7 @@ def passed_over(listing: Listing, root: Path, tables: Sequence[str | None] = ())
         )
     by_suffix: dict[str, list[str]] = {}
     for file in listing.passed_over:
-        if file not in deep and file not in tables:
+        if file not in readable and file not in tables:
             by_suffix.setdefault(suffix_of(file) or "without suffix", []).append(file)
     lines: list[str] = []
     for kinds, where in ((by_suffix.keys() - IMAGES, lines), (by_suffix.keys() & IMAGES, warnings)):
@@ -80,3 +87,8 @@ def passed_over(listing: Listing, root: Path, tables: Sequence[str | None] = ())
         if missing:
             warnings.append(f"the JSON of {name} names {len(missing)} images that are not there, such as {missing[0]}")
     return lines, warnings
+
+
+def _named_as_mask(file: str) -> bool:
+    *folders, name = file.split("/")
+    return any(map(means_masks, folders)) or mask_end(stem_of(name)) is not None

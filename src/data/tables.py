@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 DELIMITERS = (",", ";", "\t", "|")
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+NAMED = 0.8  # of the images, which a table has to name to be one of theirs
+CLASSES = 20  # values of a column at most that may be a class
 FALLBACK = "cp1252"  # what Excel saves as CSV in western Europe and America
 
 
@@ -66,6 +68,24 @@ def _read_table(
     except csv.Error as error:
         raise UserError(f"{option}: {table} is no CSV file: {error}") from error
     return values
+
+
+def columns_of(table: Path, files: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The column of a table that names most of ``files``, and those that may be their classes; None where none does."""
+    try:
+        lines = table.read_bytes().decode(errors="replace").splitlines(keepends=True)
+        rows = list(csv.DictReader(lines, delimiter=_delimiter(lines, ())))
+    except csv.Error:
+        return None
+    known = {name: file for file in files for name in (file, PurePosixPath(file).name, PurePosixPath(file).stem)}
+    columns = [column for column in (rows[0] if rows else ()) if column]
+    for column in columns:
+        of_images = [row for row in rows if row[column] in known]
+        if len({known[row[column]] for row in of_images}) >= NAMED * len(files):
+            values = {other: {row[other] for row in of_images} for other in columns if other != column}
+            most = max(2, min(CLASSES, len(of_images) // 2))
+            return column, [other for other, own in values.items() if 2 <= len(own) <= most]
+    return None
 
 
 def _guess(row: Mapping[str, str], column: str | None, files: Sequence[str]) -> tuple[str, str]:

@@ -24,6 +24,13 @@ from src.training.trainer import build_trainer
 SYNTHETIC = 1_000  # images of each generator, unless more are needed
 
 
+def _larger(settings: StudySettings, train: Split) -> str:
+    """The shares that have a batch of images, as an override."""
+    batch_size = settings.recipes["unet"].batch_size
+    kept = [share for share in settings.fractions if min(_images_of(share, train, settings)) >= batch_size]
+    return f"say fractions='[{','.join(f'{share:g}' for share in kept)}]', or " if kept else ""
+
+
 def check_data(data: ImageData, settings: StudySettings) -> None:
     """Raise UserError where ``data``, which is prepared, cannot answer what ``settings`` ask."""
     train = data.split("train")
@@ -41,7 +48,7 @@ def check_data(data: ImageData, settings: StudySettings) -> None:
         if (least := min(_images_of(fraction, train, settings))) < batch_size:
             raise UserError(
                 f"fractions: {fraction:g} of the training cases are {least} images, fewer than unet.batch_size="
-                f"{batch_size}: leave it out of fractions, or lower unet.batch_size"
+                f"{batch_size}: {_larger(settings, train)}lower unet.batch_size"
             )
 
 

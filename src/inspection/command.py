@@ -19,12 +19,16 @@ from src.inspection.look import Look
 OWN = ("look", "write", "out")  # settings of inspect that are none of train
 
 
-def train_command(asked: Sequence[str], assumed: Sequence[str], written: str | None = None) -> str:
-    """What to type to train on it: ``asked`` on the command line, and ``assumed`` by its questions."""
-    if written:
-        return f"python -m src.train data={written}"
-    words = _words(asked, assumed)
+def train_command(
+    asked: Sequence[str], assumed: Sequence[str], written: str | None = None, most: int | None = None
+) -> str:
+    """What to type to train on it: ``asked`` on the command line, and ``assumed`` by its questions.
+
+    ``most``: images that there are to learn from, where they are fewer than a batch.
+    """
+    words = [f"data={written}"] if written else _words(asked, assumed)
     words = words if any(key_of(word) == "data" for word in words) else ["data=folder", *words]
+    words += [f"batch_size={2 ** (most.bit_length() - 1)}"] if most else []
     return " ".join(["python -m src.train", *map(shlex.quote, words)])
 
 

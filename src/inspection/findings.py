@@ -13,6 +13,7 @@ from src.data.duplicates import crossing_copies
 from src.data.folder import lacking_classes
 from src.data.store import Store
 from src.data.summary import passed_over
+from src.data.tables import columns_of
 from src.data.tree import suffix_of
 from src.inspection.alike import nearly_alike
 from src.inspection.look import Look
@@ -20,6 +21,8 @@ from src.inspection.look import Look
 UNBALANCED = 3  # the largest class has so many times the images of the smallest
 UNLIKE = 4  # the brightest image has so many times the maximum of the darkest
 BRIGHTER = 1.5  # standard deviations of the images of a class, by which the means of two classes differ
+TABLES = (".csv", ".tsv")
+LOOKED_INTO, LARGEST = 5, 50_000_000  # tables, and bytes of one, at most
 FEW = 100  # images, with which a GAN learns little
 
 
@@ -42,9 +45,28 @@ def findings(found: Look) -> list[Finding]:
         root = found.data.root if found.data.root.is_dir() else found.data.root.parent
         lines, warnings = passed_over(found.listed.listing, root, tables)
         every += [Finding(2, line) for line in warnings] + [Finding(3, line) for line in lines]
+        every += [Finding(2, line) for line in _tables(found, root)]
     every += _of_all(found) if found.splits else []
     every += _of_sample(found) if found.sample is not None else []
     return sorted(every, key=lambda one: one.worst)
+
+
+def _tables(found: Look, root: Path) -> Iterator[str]:
+    """Of tables beside the images that nobody has named, and that say a class or a case of each."""
+    assert found.listed is not None
+    if found.data.labels_csv or found.data.group_csv:
+        return
+    names = [sample.file for sample in found.listed.samples]
+    for table in [file for file in found.files if suffix_of(file) in TABLES][:LOOKED_INTO]:
+        if (root / table).stat().st_size > LARGEST or not (columns := columns_of(root / table, names)):
+            continue
+        file, classes = columns
+        usual = file == "file" and classes == ["class"]
+        named = classes[0] if len(classes) == 1 else "<column>"
+        said = f"data.labels_csv={table}" + ("" if usual else f" data.csv_columns='{{file: {file}, class: {named}}}'")
+        which = f", one of {', '.join(classes)}" if len(classes) > 1 else ""
+        if classes:
+            yield f"{table} names the images in its column {file}: {said} takes their classes from it{which}"
 
 
 def _of_all(found: Look) -> Iterator[Finding]:

@@ -48,6 +48,15 @@ class Look:
         return self.sample is not None and "sources" in self.sample.meta and "cases" in self.sample.meta
 
     @property
+    def learned(self) -> int:
+        """The images of the split train; of a volume its share of the slices that were looked at."""
+        if self.sample is None:
+            return 0
+        files = len(set(self.sample.meta.get("sources", self.sample.meta["files"])))
+        slices = len(self.sample.labels) / files if self.volumes else 1
+        return int(slices * len(self.splits["train"].rows)) if "train" in self.splits else 0
+
+    @property
     def assumed(self) -> list[str]:
         return _last(self.answered)
 

@@ -10,7 +10,7 @@ it with those of the same numbers. It knows nothing of the generator's training 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from src.metrics.probabilities import Means, check_probabilities, entropy
 Interval = tuple[float, float]
 
 LEVEL = 0.95
+RESAMPLES = 200  # of the score of held-out images
 JITTER = 1e-10  # of the mean variance: keeps Cholesky from failing where a feature is constant
 
 
@@ -79,6 +80,29 @@ def interval(score: float, resampled: Resampled, positive: bool = True) -> Inter
     share = reach / score if score > 0 else math.inf
     most = min(share, 1.0)  # a score near its bound 0 lies on a line again: its logarithm has no end
     return score * math.exp(-share), score + reach * math.expm1(most) / most
+
+
+def over_cases(score: Callable[[Tensor], float], cases: Sequence[str], seed: int = 0) -> Interval | None:
+    """The interval, within [0, 1], that a score of N held-out images has with other cases; None where it is not known.
+
+    Args:
+        score: of the images at these positions (n,); nan where they have none.
+        cases: (N,) that of each image.
+    """
+    number = {case: place for place, case in enumerate(dict.fromkeys(cases))}
+    kept = halves(torch.tensor([number[case] for case in cases]), RESAMPLES, seed)
+    values = torch.tensor([score(row.nonzero()[:, 0]) for row in kept])
+    resampled = Resampled(values[values.isfinite()], len(number))
+    ends = interval(score(torch.arange(len(cases))), resampled, positive=False) if len(resampled.values) > 1 else None
+    if ends is None or ends[0] == ends[1]:
+        return None
+    return max(ends[0], 0.0), min(ends[1], 1.0)
+
+
+def in_words(name: str, score: float, ends: Interval | None) -> str:
+    """ "Dice 0.81 (95% interval 0.77 to 0.85)"."""
+    known = f"95% interval {ends[0]:.3g} to {ends[1]:.3g}" if ends else "too little varies to tell its interval"
+    return f"{name} {score:.3g} ({known})"
 
 
 def differs(one: float, resampled: Resampled, other: float, rival: Resampled) -> bool:

@@ -18,7 +18,7 @@ from src.scoring.image_features import ImageFeatures
 from src.scoring.report import as_json
 from src.scoring.rows import scored_row
 from src.scoring.scores import Rules
-from src.scoring.titles import FurtherScore
+from src.scoring.titles import TITLES, FurtherScore
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class GeneratorScorer:
         also: Mapping[str, FurtherScore] | None = None,
     ) -> None:
         rules = Rules(kid_subset, allow_small, prefix="scores.")
-        self.count = count
+        self.count, self.result = count, ""
         self.evaluator = Evaluator(data, classifier, features, seed, batch_size, rules, cache, also)
         if left_out := self.evaluator.check(count):
             log.warning(left_out)
@@ -99,7 +99,14 @@ class GeneratorScorer:
         """As ``during``; ``folder`` gets ``scores.json``, with intervals and passport."""
         row = scored_row(self.evaluator, folder.absolute().name, self._extract(module), module=module)
         write_atomically(folder / "scores.json", json.dumps(as_json([row]), indent=1))
+        self.result = " · ".join(
+            f"{TITLES[name]} {value:.4g}{_between(row.intervals.get(name))}" for name, value in row.scores.items()
+        )
         return dict(row.scores)
 
     def _extract(self, module: Any) -> ImageFeatures:
         return self.evaluator.extract(self.evaluator.generated(module, self.count), "generated")
+
+
+def _between(ends: tuple[float, float] | None) -> str:
+    return f" ({ends[0]:.4g} to {ends[1]:.4g})" if ends else ""

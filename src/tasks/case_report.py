@@ -40,7 +40,7 @@ def read_case_table(path: Path) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def save_case_picture(path: Path, image: Tensor, truth: Tensor, predicted: Tensor, dice: Tensor) -> None:
-    """Best, median and worst images, each row with the true masks above the predicted ones.
+    """Best, median and worst images, each row, which says so, with the true masks above the predicted ones.
 
     ``image`` (N, C, H, W) as stored, ``truth`` and ``predicted`` (N, K, H, W) bool, ``dice`` (N,).
     """
@@ -53,4 +53,5 @@ def save_case_picture(path: Path, image: Tensor, truth: Tensor, predicted: Tenso
             row = overlay(pixels, masks[chosen])
             blank = row.new_full((SHOWN - len(row), *row.shape[1:]), -1.0)
             rows.append(torch.cat([row, blank]))
-    save_grid(torch.cat(rows), path, image_channels=3, columns=SHOWN)
+    names = [f"{which}, {whose}" for which in ("best", "median", "worst") for whose in ("true", "found")]
+    save_grid(torch.cat(rows), path, image_channels=3, columns=SHOWN, names=names)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
@@ -14,6 +15,7 @@ from src.core.atomic import write_atomically
 from src.core.errors import UserError
 from src.data.store import UNKNOWN, Batch, Split
 from src.metrics.accuracy import accuracy, balanced_accuracy
+from src.metrics.intervals import LEVEL, in_words
 
 
 class Classification:
@@ -50,6 +52,13 @@ class Classification:
             "cross_entropy": F.cross_entropy(logits, label).item(),
             "calibration_error": multiclass_calibration_error(logits.softmax(1), label, logits.shape[1]).item(),
         }
+
+    def result(self, predictions: Sequence[tuple[Tensor, Batch]], cases: Sequence[str]) -> str:
+        """The accuracy, with Wilson's interval of as many images as there are cases."""
+        right = torch.cat([output.argmax(1) == batch["label"] for output, batch in predictions]).double().mean().item()
+        number = len(set(cases))
+        low, high = stats.binomtest(round(right * number), number).proportion_ci(LEVEL, "wilson")
+        return in_words("accuracy", right, (low, high))
 
     def report(
         self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path, name: str, network: nn.Module

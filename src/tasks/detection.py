@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from src.data.base import ImageData
 from src.data.description import Description
 from src.data.store import Batch, Split, Store
 from src.data.training_images import concatenate, read_synthetic
+from src.metrics.intervals import in_words, over_cases
 from src.pictures.figures import COLOURS, figure_png
 from src.pictures.sample_grid import save_grid
 from src.tasks.classification import Classification
@@ -110,6 +112,15 @@ class Detection(Classification):
         """As ``Classification``, and ``auc``: the chance that a generated image looks more so than a real one."""
         score, label = _scores(predictions)
         return {**super().evaluate(predictions), "auc": auc(score, label)}
+
+    def result(self, predictions: Sequence[tuple[Tensor, Batch]], cases: Sequence[str]) -> str:
+        score, label = (values.cpu() for values in _scores(predictions))
+
+        def of(chosen: Tensor) -> float:
+            return auc(score[chosen], label[chosen]) if label[chosen].unique().numel() == 2 else math.nan
+
+        ends = over_cases(of, cases)
+        return f"{in_words('AUC', auc(score, label), ends)} · {super().result(predictions, cases)}"
 
     def report(
         self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path, name: str, network: nn.Module

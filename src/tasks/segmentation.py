@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.segmentation import dice_score
 
 from src.data.store import Batch, Split
+from src.metrics.intervals import in_words, over_cases
 from src.tasks.case_report import PICTURE, TABLE, save_case_picture, write_case_table
 
 SMOOTH = 1.0  # pixels added to both terms of the Dice loss: defined and gentle where a mask is empty
@@ -51,6 +52,11 @@ class Segmentation:
             distances = [image_hausdorff(output > 0, batch["mask"]) for output, batch in predictions]
             result["hausdorff_95"] = torch.cat(distances).nanmean().item()
         return result
+
+    def result(self, predictions: Sequence[tuple[Tensor, Batch]], cases: Sequence[str]) -> str:
+        dice = _dice_of(predictions).mean(1).cpu()
+        ends = over_cases(lambda chosen: dice[chosen].mean().item(), cases)
+        return in_words("Dice", dice.mean().item(), ends)
 
     def report(
         self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path, name: str, network: nn.Module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -159,13 +160,23 @@ def fit(
                 **({"left_out": len(data.left_out)} if data.left_out else {}),
                 "seconds": round(folder.metrics.seconds(), 1),
                 "final": final,
+                **({"result": scorer.result} if scorer and scorer.result else {}),
                 **({"ssim": similarities_in(folder.samples)} if folder.writable and folder.samples.exists() else {}),
                 **about,
             }
         )
         folder.write_status("done", images=images)
+    say_result(folder)
     log.info(f"done: {folder.name}: look at {'samples/strip.png and ' if folder.samples.exists() else ''}losses.png")
     return objective_of(final, cfg.objective)
+
+
+def say_result(folder: RunFolder) -> None:
+    """What a finished run came to; of a GAN without scores how it gets some."""
+    if result := folder.result():
+        log.info(f"result: {result}")
+    elif folder.samples.exists():
+        log.info(f"result: images, not scored: python -m src.evaluate run={shlex.quote(str(folder.name))} scores them")
 
 
 @contextmanager
@@ -250,6 +261,7 @@ def report_finished(folder: RunFolder, settings: Mapping[str, Any]) -> float:
     Raises:
         FolderTaken: the run does not have the number that is asked for.
     """
+    say_result(folder)
     log.info(f"finished already: {folder.name} (force=true trains it anew)")
     if settings["scores"] != folder.settings()["scores"]:
         log.info(f"it is not scored anew: python -m src.evaluate run={folder.name} does that")

@@ -17,9 +17,11 @@ class Scorer(Protocol):
     Attributes:
         identity: of what it scores by; scores of another are not to be compared.
         best: the score that tells the best checkpoint where the user asks for none; None: none does.
+        result: what ``final`` found, in a line for the user; empty before.
     """
 
     identity: str
+    result: str
 
     @property
     def best(self) -> str | None: ...
@@ -49,6 +51,7 @@ class HeldOut:
 
     identity = "held out"
     best = None
+    result = ""
 
     def __init__(self, data: ImageData, train: int, real_fraction: float, seed: int) -> None:
         learned = real_images(data, real_fraction, seed).draw(train)
@@ -71,9 +74,10 @@ class HeldOut:
         return self._evaluate(module, "val")
 
     def final(self, module: Any, folder: Path) -> dict[str, float]:
-        return self._evaluate(module, "val") | {
-            key: value for name in self._at_the_end() for key, value in self._evaluate(module, name, folder).items()
-        }
+        numbers = self._evaluate(module, "val")
+        for name in self._at_the_end():
+            numbers |= self._evaluate(module, name, folder)
+        return numbers
 
     def _at_the_end(self) -> list[str]:
         return [*self._named("test"), *self._named("train")]
@@ -88,6 +92,10 @@ class HeldOut:
         predictions = list(module.predictions(split))
         if folder is not None:
             module.task.report(predictions, split, folder, name, module.evaluated)
+        if folder is not None and (name == "test" or not self.result):
+            cases = split.cases_or_files()
+            of = f"{len(split):,} {name} images of {len(set(cases)):,} cases"
+            self.result = f"{module.task.result(predictions, cases)} on {of}"
         return {f"{name}_{score}": value for score, value in module.task.evaluate(predictions).items()}
 
 

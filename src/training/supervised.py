@@ -44,6 +44,10 @@ class Task(Protocol):
         """Scores by name, from (output, batch) of a whole split."""
         ...
 
+    def result(self, predictions: Sequence[tuple[Tensor, Batch]], cases: Sequence[str]) -> str:
+        """The score that counts, in words, with its interval over the cases of the images."""
+        ...
+
     def report(
         self, predictions: Sequence[tuple[Tensor, Batch]], split: Split, folder: Path, name: str, network: nn.Module
     ) -> None:

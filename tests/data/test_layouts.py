@@ -138,7 +138,9 @@ def test_a_folder_for_each_image_is_a_case_each_and_its_mask_files_are_joined(tm
     options = said(stops(root), root)
     assert options == {"images": "*/images", "mask_folders": {"mask": "*/masks/**"}}
     data = read(root, **options)
-    assert data.description.classes == () and data.split("train").cases is not None
+    again = read(root, **options, classes=[])  # as a run's configuration has it, which is read for an export
+    assert data.description.classes == again.description.classes == () and data.split("train").cases is not None
+    assert {name: own.cases for name, own in again.splits.items()} == {n: own.cases for n, own in data.splits.items()}
     assert {case for split in data.splits.values() for case in split.cases or ()} == {f"{n:04x}" for n in range(6)}
     for file, row in rows(data).items():
         number = int(file.split("/")[0], 16)
@@ -207,13 +209,16 @@ def test_a_lesion_in_a_folder_named_after_each_image_is_found(tmp_path: Path) ->
         seeds[f"{case}/{case}_Dermoscopic_Image/{case}.bmp"] = number
         write(root / f"{case}/{case}_Dermoscopic_Image/{case}.bmp", picture(number))
         write(root / f"{case}/{case}_lesion/{case}_lesion.bmp", blob(number))
+        for part in range(number % 3):  # of some, the parts that are of one colour
+            write(root / f"{case}/{case}_roi/{case}_R{part}_Label{part + 4}.bmp", blob(number + part))
     options = {"images": "*/*_Dermoscopic_Image", "mask_folders": {"lesion": "*/*_lesion/*_lesion"}}
     data = read(root, **options)
     assert data.description.classes == () and set(data.split("test").cases or ()) < {
         f"IMD{n:03d}" for n in seeds.values()
     }
     assert_pairs(data, seeds)
-    assert said(stops(root), root) == options
+    masks = {"lesion": "*/*_lesion/*_lesion", "roi": "*/*_roi/**"}
+    assert said(stops(root), root) == {**options, "mask_folders": masks}
 
 
 def test_a_folder_for_each_patient_is_asked_for(tmp_path: Path) -> None:
@@ -397,7 +402,7 @@ def test_images_enlarged_from_almost_nothing_are_warned_of(tmp_path: Path, caplo
             picture(number)[: 1 if number == 0 else SIDE, : 1 if number == 0 else SIDE],
         )
     read(tmp_path / "data")
-    assert "1 images are enlarged, the smallest 0.png of 1x1 pixels" in caplog.text
+    assert "1 images are enlarged to 16 pixels, the smallest 0.png of 1x1" in caplog.text
 
 
 def test_classes_of_longer_names_in_another_split_are_asked_for_with_the_patterns_that_join_them(
@@ -497,6 +502,8 @@ def test_vessels_are_read_as_drive_has_them(tmp_path: Path) -> None:
             write(root / file, picture(number))
             write(root / part / "1st_manual" / f"{number:02d}_manual1.gif", blob(number))
             write(root / part / "mask" / f"{number:02d}_{part}_mask.gif", 255 - blob(0))
+            if part == "test":  # whose second reading the training images lack
+                write(root / part / "2nd_manual" / f"{number:02d}_manual2.gif", blob(number + 1))
     options = said(stops(root), root)
     assert options["split_folders"] == {"train": "training", "test": "test"} and options["images"] == "images/*_**"
     assert options["mask_folders"] == {"1st_manual": "1st_manual/*_manual1", "mask": "mask/*_**"}
@@ -504,6 +511,41 @@ def test_vessels_are_read_as_drive_has_them(tmp_path: Path) -> None:
     data = read(root, layout="split", **vessels)
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 8, "test": 4}
     assert_pairs(data, seeds)
+    both = {"images": options["images"], "mask_folders": options["mask_folders"], "layout": "split"}
+    assert "cover 92% of the images on average" in (line := stops(root, **both))
+    assert line.endswith(", or name data.mask_folders without mask")
+    line = stops(root, layout="split", images="images/*_**", mask_folders={"x": "2nd_manual/*_manual2"})
+    assert f"; test has some: data.root={root}/test data.layout=auto takes it alone" in line
+
+
+def test_masks_that_only_their_pixels_tell_are_named_as_they_lie(tmp_path: Path) -> None:
+    """As CVC-ColonDB comes: 1.bmp, its polyp p1.bmp, its contour c1.bmp; and in a folder that no word gives away."""
+    for number in range(1, 13):
+        write(tmp_path / "colon" / f"{number}.bmp", picture(number))
+        write(tmp_path / "colon" / f"p{number}.bmp", blob(number))
+        write(tmp_path / "colon" / f"c{number}.bmp", blob(number) & 255 - np.roll(blob(number), 1, 0))
+        write(tmp_path / "apart" / "a" / f"x_{number}.png", picture(number))
+        write(tmp_path / "apart" / "b" / f"y_{number}.png", blob(number))
+        write(tmp_path / "other" / f"{number}.png", picture(number))
+        write(tmp_path / "other" / f"no{number * 100}.png", blob(number))
+    options = said(stops(tmp_path / "colon"), tmp_path)
+    assert options == {"mask_folders": {"c": "c*", "p": "p*"}}
+    assert_pairs(read(tmp_path / "colon", **options), {f"{n}.bmp": n for n in range(1, 13)}, 1)
+    options = said(stops(tmp_path / "apart"), tmp_path)
+    assert options == {"images": "a/x_*", "mask_folders": {"mask": "b/y_*"}}
+    assert_pairs(read(tmp_path / "apart", **options), {f"a/x_{n}.png": n for n in range(1, 13)})
+    assert "name the folders of the images and of the masks" in stops(tmp_path / "other")
+
+
+def test_files_passed_over_that_are_named_as_masks_are_no_images_of_a_deeper_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(8):
+        write(tmp_path / "data" / f"{number}" / "scan" / f"{number}.png", picture(number))
+        write(tmp_path / "data" / f"{number}" / f"{number}_roi" / "1.png", blob(number))
+    read(tmp_path / "data", images="*/scan")
+    assert "passed over 8 files that are named as masks, such as 0/0_roi/1.png: data.mask_folders takes" in caplog.text
+    assert "deeper folders" not in caplog.text
 
 
 def test_sub_folders_that_mean_nothing_are_read_as_one(tmp_path: Path) -> None:

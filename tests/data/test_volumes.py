@@ -1,5 +1,6 @@
 """Volumes become slices as radiologists see them, each volume a case, and what does not fit together stops."""
 
+import gzip
 import zlib
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,21 @@ def test_a_truncated_gzip_is_one_line(tmp_path: Path) -> None:
         folder(root).prepare()
     assert "\n" not in str(error.value)
     assert len(everything(folder(root, on_error="skip", splits={"train": 1.0}))["image"]) == 10
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_header_that_asks_for_more_than_its_file_can_hold_is_bad_before_it_fills_the_memory(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape((30_000, 30_000, 3_000))
+    header["vox_offset"] = 352
+    content = header.binaryblock + bytes(1004)
+    (tmp_path / f"x{suffix}").write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    monkeypatch.setattr(np, "asanyarray", lambda *_: pytest.fail("it is read"))
+    with pytest.raises(UserError, match=r"its header speaks of 5,400,000,000,000 bytes, which a file of [\d,]+ cannot"):
+        read(tmp_path / f"x{suffix}")
 
 
 @pytest.mark.parametrize("kind", ["raw", "local", "compressed", "big"])

@@ -58,7 +58,11 @@ def test_data_that_a_study_can_use_pass(data_of):
         ({"mask_folders": None}, {}, "needs data with masks"),
         ({"splits": {"train": 1.0}}, {}, "the test split has 0 cases, and an interval needs two"),
         ({"splits": {"train": 0.84, "test": 0.16}}, {}, "the test split has 1 case, and"),
-        ({}, {"fractions": (0.25, 1.0)}, "0.25 of the training cases are 2 images, fewer than unet.batch_size=4"),
+        (
+            {},
+            {"fractions": (0.25, 1.0)},
+            r"0.25 of the training cases are 2 images, fewer than unet.batch_size=4: say fractions='\[1\]', or lower",
+        ),
     ],
 )
 def test_what_a_study_cannot_use_is_one_clear_line(data_of, arguments, changes, said):

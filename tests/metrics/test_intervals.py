@@ -14,6 +14,7 @@ from src.metrics.intervals import (
     differs,
     halves,
     interval,
+    over_cases,
     resampled_class_scores,
     resampled_frechet_distance,
     resampled_kernel_distance,
@@ -90,3 +91,20 @@ def test_intervals_hold_the_mean_score_of_other_patients_and_images():
     """As intervals over the generated images alone did 67 times in 100."""
     for name, held, _, _ in simulate(Setting(12, 8, 100, 16, True), 40):
         assert held >= 0.85, name
+
+
+def test_the_interval_of_held_out_images_counts_cases_and_stays_within_0_and_1(generator):
+    def mean_of(values: torch.Tensor):
+        return lambda chosen: values[chosen].mean().item()
+
+    values = torch.rand(40, generator=generator) * 0.5
+    low, high = over_cases(mean_of(values), [str(n) for n in range(40)])
+    reach = stats.t.ppf(0.975, 39) * values.std().item() / 40**0.5
+    assert high - low == pytest.approx(2 * reach, rel=0.15) and (low + high) / 2 == pytest.approx(values.mean().item())
+    copied = over_cases(mean_of(values.repeat(4)), [str(n) for n in range(40)] * 4)  # four images of each case
+    assert copied == pytest.approx((low, high), rel=0.05)
+    near = 1 - values / 5
+    near[0] = 0
+    assert over_cases(mean_of(near), [str(n) for n in range(40)])[1] <= 1
+    assert over_cases(mean_of(values), ["one"] * 40) is None
+    assert over_cases(mean_of(torch.ones(40)), [str(n) for n in range(40)]) is None

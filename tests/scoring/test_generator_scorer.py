@@ -184,6 +184,8 @@ def test_without_a_classifier_scores_are_of_random_features_and_the_passport_say
     assert written["passport"]["features"] == "random features (16 px, 512 values)"
     assert written["passport"]["accuracy"] is None
     assert "fid" in written["scores"] and "am_score" not in written["scores"]
+    low, high = written["intervals"]["fid"]
+    assert f"FID {written['scores']['fid']:.4g} ({low:.4g} to {high:.4g})" in outcome.err.partition("result: ")[2]
 
 
 @pytest.mark.parametrize(

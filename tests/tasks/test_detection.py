@@ -132,3 +132,6 @@ def test_the_detector_is_trained_by_one_command_on_whichever_real_data_are_named
     assert outcome.status == 0, outcome.err
     assert {"test_roc.png", "test_looked_at.png"} <= {path.name for path in Path("outputs/d").iterdir()}
     assert "test_auc" in json.loads(Path("outputs/d/summary.json").read_text())["final"]
+    assert "result: AUC " in outcome.err and " · accuracy " in outcome.err and " on 16 test images of " in outcome.err
+    again = run_train(*json.loads(Path("outputs/d/overrides.json").read_text()))
+    assert "result: AUC " in again.err and "finished already" in again.err

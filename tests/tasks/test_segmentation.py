@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from src.data.store import Split, Store
+from src.pictures import sample_grid
 from src.tasks import segmentation
-from src.tasks.case_report import read_case_table
+from src.tasks.case_report import read_case_table, save_case_picture
 from src.tasks.segmentation import Segmentation, image_dice, image_hausdorff
 
 
@@ -95,3 +97,34 @@ def test_the_report_holds_every_image_with_its_case_and_a_picture(tmp_path):
     dice, cases = read_case_table(tmp_path / "test_cases.csv")
     assert dice == {"a": 1.0, "b": 0.5, "c": 0.0} and cases == {"a": "p", "b": "p", "c": "q"}
     assert (tmp_path / "test_cases.png").stat().st_size > 0
+
+
+def test_the_picture_of_the_best_and_the_worst_says_which_row_is_which(tmp_path, monkeypatch):
+    named, write = [], sample_grid.ImageDraw.ImageDraw.text
+
+    def text(draw, place, name, *more, **options):
+        named.append((name, place[1]))
+        write(draw, place, name, *more, **options)
+
+    monkeypatch.setattr(sample_grid.ImageDraw.ImageDraw, "text", text)
+    truth = masks((0, 4), (2, 6)).bool()
+    save_case_picture(tmp_path / "cases.png", torch.zeros(2, 1, 8, 8).byte(), truth, truth, torch.tensor([0.9, 0.1]))
+    assert [name for name, _ in named] == [
+        f"{which}, {whose}" for which in ("best", "median", "worst") for whose in ("true", "found")
+    ]
+    heights = [height for _, height in named]
+    assert heights == [2 + 5 + 10 * row for row in range(6)]
+    with Image.open(tmp_path / "cases.png") as picture:
+        pixels = np.asarray(picture)
+    margin = pixels.shape[1] - (8 * 10 + 2)
+    assert margin > 40 and pixels[:, :margin].max() > 200
+
+
+def test_the_result_is_the_dice_of_the_images_with_its_interval_over_cases():
+    truth = masks((0, 4), (2, 6), (0, 4), (1, 3))
+    output = masks((0, 4), (0, 4), (0, 4), (1, 3)).float() * 2 - 1
+    task = Segmentation(["cavity"])
+    said = task.result([(output, {"mask": truth})], ["p", "q", "r", "s"])
+    assert said.startswith("Dice 0.875 (95% interval ") and said.endswith(" to 1)")
+    alone = task.result([(output, {"mask": truth})], ["p"] * 4)
+    assert alone == "Dice 0.875 (too little varies to tell its interval)"

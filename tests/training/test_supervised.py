@@ -31,8 +31,11 @@ def final(run: str) -> dict[str, float]:
 
 
 def test_a_unet_learns_the_masks_and_reports_every_test_image(run_train):
-    assert run_train(*UNET, "images=1024", "name=a", "every.score=512").status == 0
+    outcome = run_train(*UNET, "images=1024", "name=a", "every.score=512")
+    assert outcome.status == 0
     scores = final("a")
+    said = f"result: Dice {scores['test_dice']:.3g} (95% interval "
+    assert said in outcome.err and "on 400 test images of " in outcome.err.split(said)[1]
     assert scores["test_dice_lung"] > 0.55 and scores["loss"] < 1.4
     with open("outputs/a/test_cases.csv") as file:
         rows = list(csv.DictReader(file))

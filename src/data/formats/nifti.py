@@ -15,6 +15,7 @@ from src.data.formats.base import Header, Reading
 
 SUFFIXES = (".nii", ".nii.gz")
 PACKAGE = "nibabel"
+DEFLATED = 1032  # bytes that gzip can pack into one, at most
 
 
 def read_header(path: Path, how: Reading) -> Header:
@@ -47,10 +48,13 @@ def read_labels(path: Path, how: Reading) -> Iterator[np.ndarray]:
 
 
 def _open(path: Path, how: Reading) -> Any:
-    """Raises UserError for several volumes in a file, of which ``how`` chooses none."""
+    """Raises UserError for several volumes, of which ``how`` chooses none, ValueError for too few bytes."""
     import nibabel
 
     image: Any = nibabel.load(path)
+    said, held = math.prod(image.shape) * image.get_data_dtype().itemsize, path.stat().st_size
+    if said > held * (DEFLATED if path.suffix == ".gz" else 1):  # before so much memory is asked for
+        raise ValueError(f"its header speaks of {said:,} bytes, which a file of {held:,} cannot hold")
     several = math.prod(image.shape[3:])
     if several > 1 and how.channel is None:
         raise UserError(f"{path} holds {several} volumes: data.channel=0 takes the first, and so on")
