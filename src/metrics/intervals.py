@@ -26,6 +26,7 @@ Interval = tuple[float, float]
 
 LEVEL = 0.95
 RESAMPLES = 200  # of the score of held-out images
+ROUNDING = 1e-5  # width of an interval that is none: nothing varied but the last bits
 JITTER = 1e-10  # of the mean variance: keeps Cholesky from failing where a feature is constant
 
 
@@ -94,7 +95,7 @@ def over_cases(score: Callable[[Tensor], float], cases: Sequence[str], seed: int
     values = torch.tensor([score(row.nonzero()[:, 0]) for row in kept])
     resampled = Resampled(values[values.isfinite()], len(number))
     ends = interval(score(torch.arange(len(cases))), resampled, positive=False) if len(resampled.values) > 1 else None
-    if ends is None or ends[0] == ends[1]:
+    if ends is None or ends[1] - ends[0] < ROUNDING:
         return None
     return max(ends[0], 0.0), min(ends[1], 1.0)
 
