@@ -4,61 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, field, replace
-from itertools import zip_longest
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
+from numpy.lib.format import open_memmap
 
 from src.core.errors import UserError
-from src.data import decode, formats
 from src.data.coco import Annotated
-from src.data.decode import DECODER_VERSION, square_pixels
+from src.data.decode import DECODER_VERSION
+from src.data.decoding import NOTES, Decoding
+from src.data.file_decoder import DecodeSettings, FileDecoder, Job
 from src.data.findings import Decoded, Findings, judge
-from src.data.formats.base import BadFile, Header, Reading
-from src.data.instances import fit_instances
+from src.data.formats.base import BadFile, Header
 from src.data.listing import MaskFile, Sample
-from src.data.mask_reduction import resize_mask
-from src.data.masks import LabelMap, name_of, read_masks
 from src.data.store import FORMAT, create_array
 
 Result = TypeVar("Result")
 
 PERCENTILES = (0.1, 99.9)  # of 16-bit values: those outside become black and white
 CHUNK = 256  # images rewritten at once
-
-
-@dataclass(frozen=True)
-class DecodeSettings:
-    """What decides on the stored arrays, beside the files. See ``conf/data/folder.yaml``."""
-
-    frame: tuple[int, int]  # height, width in pixels
-    channels: int | None
-    fit: str
-    window: tuple[float, float] | None
-    mask_folders: tuple[tuple[str, str], ...]  # (name of the mask, sub-folder)
-    on_error: str
-    reading: Reading = field(default_factory=Reading)
-    mask_labels: LabelMap | None = None  # of the only mask folder
-    instances: bool = False  # whether those that touch are kept apart
-    inverted_masks: tuple[str, ...] | None = None  # dark on white; None where that is a question
-    slices: str = "all"  # of volumes: all, or masked = those with a structure
-    slice_step: int = 1  # every how many slices one is taken
-    no_masks: bool = False  # the user says that images of two values are images
-    volumes: bool | None = None  # whether files of several images are a case each; None: as their format says
-    questions: bool = True  # False: what looks wrong is taken as it is
-
-    @property
-    def mask_names(self) -> tuple[str, ...]:
-        """A mask channel each."""
-        return self.mask_labels.names if self.mask_labels else tuple(name for name, _ in self.mask_folders)
 
 
 @dataclass
@@ -79,8 +46,6 @@ class Builder:
     unpaired: Mapping[str, Sequence[str]] = field(default_factory=dict)  # masks of no image, by mask folder
     missing: Mapping[str, Sequence[str]] = field(default_factory=dict)  # images that only a JSON has, likewise
     skipped: dict[int, str] = field(default_factory=dict, init=False)  # sample → reason
-    histogram: np.ndarray = field(default_factory=lambda: np.zeros(65536, np.int64), init=False)  # of 16-bit values
-    lock: Lock = field(default_factory=Lock, init=False)  # for the histogram, which all threads add to
 
     def key(self) -> str:
         """Fingerprint of the decoder, the files (path, size, time of change) and settings; splits are no part of it."""
@@ -98,55 +63,47 @@ class Builder:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def build(self, folder: Path) -> dict[str, Any]:
-        """Write images, labels and masks into ``folder``, return the meta data. Raises UserError for bad files."""
+        """Write images, labels and masks into ``folder``, return the meta data. Raises UserError for bad files.
+
+        Where an earlier build was stopped in ``folder``, it goes on there.
+        """
         self.skipped.clear()
-        self.histogram[:] = 0
         self.check_masks()
-        headers = dict(self._each(self._header, range(len(self.samples)), "Reading headers"))
-        wanted, frame, names = self.settings.channels, self.settings.frame, self.settings.mask_names
-        channels = wanted or (3 if any(header.colour for header in headers.values()) else 1)
-        dtype = np.uint16 if any(header.deep for header in headers.values()) else np.uint8
-        for index, header in headers.items():
-            self._case(index, header)
-        starts, total = {}, 0
-        for index, header in headers.items():
-            starts[index], total = total, total + len(self._taken(index, header))
-        images = create_array(folder / "decoded.npy", dtype, (max(total, 1), channels, *frame))
-        masks = create_array(folder / "decoded_masks.npy", np.uint8, (max(total, 1), len(names), *frame))
-
-        def decode_file(index: int) -> list[Decoded]:
-            return list(self._decode(index, headers[index], starts[index], images, masks))
-
-        of_files = dict(self._each(decode_file, list(headers), "Decoding images"))
-        decoded = {one.row: one for several in of_files.values() for one in several}
+        decoder = FileDecoder(self.settings, folder / "decoded.npy", folder / "decoded_masks.npy")
+        with Decoding(folder, decoder, self.workers) as decoding:
+            usable = [index for index in range(len(self.samples)) if index not in self.skipped]
+            headers = dict(self._usable(usable, decoding.headers([self.samples[index] for index in usable])))
+            jobs = self._jobs(headers)
+            if self._make_arrays(decoder, jobs):
+                decoding.forget_rows()
+            of_files = self._usable([job.index for job in jobs], decoding.rows(jobs))
+            decoded = [one for _, several in of_files for one in several]
         if not decoded:
             reason = next(iter(self.skipped.values()), "no slice has a structure (data.slices=masked)")
             raise UserError(f"none of the {len(self.samples)} images can be used, the first because: {reason}")
-
-        rows = np.array(list(decoded))
-        if wanted is None and all(image.grey for image in decoded.values()):
-            channels = 1
-        deep = np.array([image.deep for image in decoded.values()])
-        window = self._window() if deep.any() else None
+        deep = np.array([image.deep for image in decoded])
+        window = self._window(decoding.histogram) if deep.any() else None
         if window is None and self.settings.window is not None:
             raise UserError("data.window is for 16-bit images, these have 8 bits: set it to null")
-        found = self._judged(list(decoded.values()), window)
-        _write_images(folder / "images.npy", images[:, :channels], rows, deep, window)
-        if names:
-            _write_rows(folder / "masks.npy", masks, rows)
-        np.save(folder / "labels.npy", np.array([self._label(image) for image in decoded.values()], np.int64))
-        for name in ("decoded.npy", "decoded_masks.npy"):
-            (folder / name).unlink()
+        found = self._judged(decoded, window)
+        grey = self.settings.channels is None and all(image.grey for image in decoded)
+        rows = np.array([image.row for image in decoded])
+        _write_images(folder / "images.npy", decoder.images, rows, deep, window, 1 if grey else None)
+        if self.settings.mask_names:
+            _write_rows(folder / "masks.npy", decoder.masks, rows)
+        np.save(folder / "labels.npy", np.array([self._label(image) for image in decoded], np.int64))
+        for name in (decoder.images.name, decoder.masks.name, NOTES):
+            (folder / name).unlink(missing_ok=True)
         return {
             "classes": self.classes,
-            "files": [image.file for image in decoded.values()],
-            **self._sources(list(decoded.values()), headers),
+            "files": [image.file for image in decoded],
+            **self._sources(decoded, headers),
             "skipped": {self.samples[row].file: reason for row, reason in self.skipped.items()},
             "window": window,
             "notes": found.notes,
             "warnings": found.warnings,
             "facts": found.facts,
-            "copies": _copies([image.digest for image in decoded.values()]),
+            "copies": _copies([image.digest for image in decoded]),
         }
 
     def check_masks(self) -> None:
@@ -170,37 +127,38 @@ class Builder:
                 "add a file of the same stem, or data.on_error=skip leaves them out"
             )
 
-    def _each(self, function: Callable[[int], Result], rows: Sequence[int], title: str) -> Iterator[tuple[int, Result]]:
-        """Apply ``function`` to ``rows`` in parallel; yield (row, result) in order, without those that are skipped."""
+    def _usable(self, indices: Sequence[int], results: Iterable[Result | BadFile]) -> Iterator[tuple[int, Result]]:
+        """(sample, result) of those that are not left out."""
+        for index, result in zip(indices, results, strict=True):
+            if isinstance(result, BadFile):
+                self.skipped[index] = str(result)
+            else:
+                yield index, result
 
-        def attempt(row: int) -> Result | BadFile:
-            try:
-                return function(row)
-            except BadFile as error:
-                if self.settings.on_error == "fail":
-                    raise UserError(f"{error}; repair or remove it, or data.on_error=skip leaves it out") from error
-                return error
+    def _jobs(self, headers: Mapping[int, Header]) -> list[Job]:
+        jobs, start = [], 0
+        for index, header in headers.items():
+            self._case(index, header)
+            taken = self._taken(index, header)
+            jobs.append(Job(index, self.samples[index], header, taken, start))
+            start += len(taken)
+        return jobs
 
-        rows = [row for row in rows if row not in self.skipped]
-        console = Console(stderr=True)
-        with ThreadPoolExecutor(self.workers) as pool:
-            results = pool.map(attempt, rows)
-            progress = track(
-                zip(rows, results, strict=True), title, len(rows), console=console, transient=True,
-                disable=not sys.stderr.isatty(),
-            )  # fmt: skip
-            for row, result in progress:
-                if isinstance(result, BadFile):
-                    self.skipped[row] = str(result)
-                else:
-                    yield row, result
-
-    def _reading(self, index: int) -> Reading:
-        array = self.samples[index].array
-        return replace(self.settings.reading, array=array) if array else self.settings.reading
-
-    def _header(self, index: int) -> Header:
-        return formats.read_header(self.samples[index].image, self._reading(index))
+    def _make_arrays(self, decoder: FileDecoder, jobs: Sequence[Job]) -> bool:
+        """Make the arrays, unless an earlier build has; returns whether."""
+        settings, headers = self.settings, [job.header for job in jobs]
+        count = max(1, sum(len(job.taken) for job in jobs))
+        channels = settings.channels or (3 if any(header.colour for header in headers) else 1)
+        dtype = np.dtype(np.uint16 if any(header.deep for header in headers) else np.uint8)
+        wanted = {
+            decoder.images: (dtype, (count, channels, *settings.frame)),
+            decoder.masks: (np.dtype(np.uint8), (count, len(settings.mask_names), *settings.frame)),
+        }
+        if all(_is_array(path, *kind) for path, kind in wanted.items()):
+            return False
+        for path, kind in wanted.items():
+            create_array(path, *kind)
+        return True
 
     def _taken(self, index: int, header: Header) -> Sequence[int]:
         """The slices that are read, by number."""
@@ -212,66 +170,6 @@ class Builder:
     def _label(self, image: Decoded) -> int:
         labels = self.labels[image.sample]
         return labels if isinstance(labels, int) else labels[image.number] or 0
-
-    def _decode(
-        self, index: int, header: Header, start: int, images: np.ndarray, masks: np.ndarray
-    ) -> Iterator[Decoded]:
-        sample, settings = self.samples[index], self.settings
-        several = header.slices > 1 or sample.array is not None
-        rows = {number: start + place for place, number in enumerate(self._taken(index, header))}
-        self._check_places(sample, header)
-        stretch = (1.0, 1.0) if header.spacing is None else square_pixels(header.spacing)
-
-        def fit_mask(plane: np.ndarray) -> np.ndarray:
-            plane = decode.stretch(plane, stretch, resize_mask)
-            return decode.fit_frame(plane, settings.frame, settings.fit, resize_mask)
-
-        slices = formats.read_slices(sample.image, self._reading(index))
-        for number, (image, *marked) in enumerate(zip_longest(slices, *self._masks(sample))):
-            if image is None or any(mask is None for mask in marked):
-                raise BadFile(f"{sample.file} and its masks hold unlike numbers of slices")
-            if number not in rows:
-                continue
-            height, width = image.shape[:2]
-            for mask, paths in zip(marked, sample.masks, strict=True):
-                if mask.shape[1:] != (height, width):
-                    size = f"{mask.shape[2]}x{mask.shape[1]} pixels, its image {sample.file} of {width}x{height}"
-                    raise BadFile(f"mask {name_of(paths[0])} is of {size}")
-            mask = np.concatenate(marked) if marked else np.zeros((0, height, width), np.uint8)
-            if several and settings.slices == "masked" and not mask.any():
-                continue
-            row = rows[number]
-            for channel, plane in enumerate(mask):
-                masks[row, channel] = fit_instances(plane, fit_mask) if settings.instances else fit_mask(plane)
-            fitted = decode.fit_frame(decode.stretch(image, stretch), settings.frame, settings.fit)
-            images[row] = decode.to_channels(fitted, images.shape[1])
-            if image.dtype == np.uint16:
-                counts = np.bincount(image.ravel(), minlength=65536)
-                with self.lock:
-                    self.histogram += counts
-            file = f"{sample.file}#{number:03d}" if several else sample.file
-            yield Decoded.of(image, mask > 0, masks[row], row, index, file, number)
-
-    def _check_places(self, sample: Sample, header: Header) -> None:
-        """Raises BadFile where a volume and its labels do not lie in the same place."""
-        if header.place is None:
-            return
-        for path in (path for paths in sample.masks for path in paths if isinstance(path, Path)):
-            other = formats.read_header(path, Reading(channel=0, axis=self.settings.reading.axis))
-            if other.place is not None and other.place != header.place:
-                raise BadFile(
-                    f"{sample.file} and its labels {path} do not lie in the same place (their affines differ): "
-                    "resample one to the other"
-                )
-
-    def _masks(self, sample: Sample) -> list[Iterator[np.ndarray]]:
-        inverted = self.settings.inverted_masks or ()
-        return [
-            read_masks(
-                paths, self.settings.mask_labels, name in inverted, self.settings.reading.axis, self.settings.instances
-            )
-            for (name, _), paths in zip(self.settings.mask_folders, sample.masks, strict=True)
-        ]
 
     def _sources(self, decoded: Sequence[Decoded], headers: Mapping[int, Header]) -> dict[str, Any]:
         """What rows of files with several slices, or with a patient's name, are kept with."""
@@ -306,47 +204,70 @@ class Builder:
             settings.inverted_masks, settings.no_masks or bool(settings.mask_folders), settings.questions,
         )  # fmt: skip
 
-    def _window(self) -> tuple[float, float]:
+    def _window(self, histogram: np.ndarray) -> tuple[float, float]:
         """The 16-bit values that become 0 and 65535.
 
         Percentiles are those of all images, not of the training split: so arrays do not depend on how they are split.
         """
         if self.settings.window is not None:
             return self.settings.window
-        share = np.cumsum(self.histogram)
+        share = np.cumsum(histogram)
         low, high = (float(np.searchsorted(share, share[-1] * p / 100)) for p in PERCENTILES)
         return low, max(high, low + 1)
 
 
-def _copies(digests: Sequence[bytes]) -> list[list[int]]:
+def _copies(digests: Sequence[str]) -> list[list[int]]:
     """The places of equal digests, one list for each digest that there is more than once."""
-    places: dict[bytes, list[int]] = {}
+    places: dict[str, list[int]] = {}
     for place, digest in enumerate(digests):
         places.setdefault(digest, []).append(place)
     return [same for same in places.values() if len(same) > 1]
 
 
+def _is_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> bool:
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError):  # it is absent, or was being made
+        return False
+    return array.dtype == dtype and array.shape == shape
+
+
 def _write_images(
-    path: Path, decoded: np.ndarray, rows: np.ndarray, deep: np.ndarray, window: tuple[float, float] | None
+    path: Path,
+    decoded: Path,
+    rows: np.ndarray,
+    deep: np.ndarray,
+    window: tuple[float, float] | None,
+    channels: int | None,
 ) -> None:
-    """Write (N, C, H, W) of ``rows``: uint8 as it is, or all as uint16, ``deep`` rows windowed to the whole range."""
+    """Write (N, C, H, W) of ``rows``: uint8 as it is, or all as uint16, ``deep`` rows windowed to the whole range.
+
+    ``channels``: how many are kept; None: all.
+    """
     if window is None:
-        return _write_rows(path, decoded, rows)
+        return _write_rows(path, decoded, rows, channels)
     low, high = window
     values = np.arange(65536)
     windowed = np.rint(((values - low) / (high - low)).clip(0, 1) * 65535).astype(np.uint16)
     widened = (values * 257).clip(0, 65535).astype(np.uint16)  # 255 → 65535
-    images = create_array(path, np.uint16, (len(rows), *decoded.shape[1:]))
-    for place, row in enumerate(rows):
-        images[place] = (windowed if deep[place] else widened)[decoded[row]]
-    images.flush()
-
-
-def _write_rows(path: Path, array: np.ndarray, rows: np.ndarray) -> None:
-    kept = create_array(path, np.uint8, (len(rows), *array.shape[1:]))
+    shape = np.load(decoded, mmap_mode="r")[:1, :channels].shape
+    create_array(path, np.uint16, (len(rows), *shape[1:]))
     for start in range(0, len(rows), CHUNK):
-        kept[start : start + CHUNK] = array[rows[start : start + CHUNK]]
-    kept.flush()
+        images, part = open_memmap(path, "r+"), np.load(decoded, mmap_mode="r")[:, :channels]
+        for place in range(start, min(start + CHUNK, len(rows))):
+            images[place] = (windowed if deep[place] else widened)[part[rows[place]]]
+
+
+def _write_rows(path: Path, decoded: Path, rows: np.ndarray, channels: int | None = None) -> None:
+    """Write ``rows`` as uint8. What is mapped is let go of in between, so that memory does not grow with the arrays."""
+    array = np.load(decoded, mmap_mode="r")
+    if array.dtype == np.uint8 and len(rows) == len(array) and array[:1, :channels].shape[1] == array.shape[1]:
+        decoded.rename(path)  # it is what is wanted already
+        return
+    create_array(path, np.uint8, (len(rows), *array[:1, :channels].shape[1:]))
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        open_memmap(path, "r+")[start : start + CHUNK] = np.load(decoded, mmap_mode="r")[some, :channels]
 
 
 def _stamp(path: MaskFile) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ class Decoded:
     kept: tuple[float, ...]  # the same of the stored mask
     parts: tuple[int, ...]  # 8-connected, of each mask
     parts_kept: tuple[int, ...]
-    digest: bytes  # of the pixels of the file
+    digest: str  # of the pixels of the file
     number: int = 0  # of the slice in its file
 
     @classmethod
@@ -51,7 +51,7 @@ class Decoded:
         return cls(
             row, sample, file, (image.shape[1], image.shape[0]), is_grey(image), image.dtype == np.uint16,
             int(image.max()), has_few_values(image), _means(mask), _means(stored), _parts(mask), _parts(stored),
-            hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest(), number,
+            hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(), number,
         )  # fmt: skip
 
 

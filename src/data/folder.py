@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.core.errors import UserError
+from src.core.processes import threads
 from src.data.base import ImageData
-from src.data.build import Builder, DecodeSettings
+from src.data.build import Builder
 from src.data.description import Description, image_size
 from src.data.duplicates import crossing_copies, drop_duplicates, refuse_duplicates
+from src.data.file_decoder import DecodeSettings
 from src.data.formats import require_packages
 from src.data.formats.base import Reading
 from src.data.formats.values import HU_OFFSET, TOP, WINDOWS
@@ -146,7 +147,7 @@ class FolderData(ImageData):
         self.split_by, self.seed, self.aspect = split_by, seed, (aspect[0], aspect[1])
         self.group, self.group_csv, self.group_column = group, group_csv, group_column
         self.group_starts = group_starts and tuple(group_starts)
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or threads()
         self.settings = DecodeSettings(
             frame=image_size(resolution, aspect),
             channels=channels,
@@ -200,7 +201,7 @@ class FolderData(ImageData):
             listing, samples, names, labels = self.listed()
             self._paths = {sample.file: sample.image for sample in samples}
             builder = Builder(samples, labels, names, self.settings, self.workers, listing.unpaired, listing.missing)
-            store = Store.open_or_build(self.cache / f"{self.name}-{builder.key()}", builder.build)
+            store = Store.open_or_build(self.cache / f"{self.name}-{builder.key()}", builder.build, resumable=True)
             self._splits = self.divided(store, samples)
             rows = {name: split.rows for name, split in self._splits.items()}
             if len(rows) > 1 and any(split.cases is None for split in self._splits.values()):

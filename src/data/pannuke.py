@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from src.core.errors import UserError
+from src.core.processes import threads
 from src.data.base import ImageData
 from src.data.decode import LUMA, fit_frame
 from src.data.description import Description
@@ -119,7 +119,7 @@ class PanNukeData(ImageData):
         self.folds = None if folds is None else {split: _numbers(value) for split, value in folds.items()}
         self.fractions = {"train": 0.7, "val": 0.1, "test": 0.2} if splits is None else dict(splits)
         check_fractions(self.fractions)
-        self.seed, self.balance, self.workers = seed, balance, workers or os.cpu_count() or 1
+        self.seed, self.balance, self.workers = seed, balance, workers or threads()
         self._description = Description(channels, resolution, tuple(classes), tuple(masks))
         self._splits: dict[str, Split] | None = None
 

@@ -58,18 +58,22 @@ class Store:
         )
 
     @classmethod
-    def open_or_build(cls, folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> Store:
+    def open_or_build(cls, folder: Path, build: Callable[[Path], Mapping[str, Any]], resumable: bool = False) -> Store:
         """Open ``folder``, or let ``build`` fill it first, also where it is damaged.
 
         ``build(partial)`` writes ``images.npy``, ``labels.npy`` and, where there are masks, ``masks.npy`` into the
         folder it is given, with ``create_array`` or ``np.save``, and returns the meta data. A store appears whole or
         not at all; of several processes one builds it while the others wait. What killed ones left is deleted.
 
+        Args:
+            resumable: ``build`` goes on in what a stopped one has left of the same store, which is kept for it until a
+                store is built in this cache.
+
         Raises:
             UserError: the cache has no room for the store, or cannot be written.
         """
         try:
-            return cls._open_whole(folder) or cls._build(folder, build)
+            return cls._open_whole(folder) or cls._build(folder, build, resumable)
         except OSError as problem:
             if not (line := of_the_system(problem)):
                 raise
@@ -89,16 +93,16 @@ class Store:
             return None
 
     @classmethod
-    def _build(cls, folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> Store:
+    def _build(cls, folder: Path, build: Callable[[Path], Mapping[str, Any]], resumable: bool) -> Store:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock, partial = _own(folder)
         try:
             if store := cls._open_whole(folder):  # another process was faster
                 return store
             _remove_left_over(folder.parent)
-            if partial.exists():  # of a killed process, whose lock this one has
+            if partial.exists() and not resumable:  # of a killed process, whose lock this one has
                 shutil.rmtree(partial)
-            partial.mkdir()
+            partial.mkdir(exist_ok=True)
             meta = build(partial)
             (partial / "meta.json").write_text(json.dumps(meta, indent=1))
             for path in partial.iterdir():
@@ -109,8 +113,11 @@ class Store:
                 shutil.rmtree(partial / "damaged")
             partial.rename(folder)
             sync_folder(folder.parent)
+        except BaseException as problem:
+            if not resumable or isinstance(problem, Exception):  # not the user, or a signal
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
             lock.remove()
         return cls.open(folder)
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from src.command_line.override_parsing import key_of
 from src.core.errors import UserError
-from src.data.build import Builder, DecodeSettings
+from src.data.build import Builder
+from src.data.file_decoder import DecodeSettings
 from src.data.folder import FolderData, Listed
 from src.data.formats import BadFile, read_header
 from src.data.formats.base import Reading
