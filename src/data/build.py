@@ -227,7 +227,7 @@ def _copies(digests: Sequence[str]) -> list[list[int]]:
 def _is_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> bool:
     try:
         array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):  # it is absent, or was being made
+    except (OSError, ValueError, EOFError):  # it is absent, or was being made
         return False
     return array.dtype == dtype and array.shape == shape
 

@@ -47,7 +47,7 @@ class Decoding:
         self._notes = folder / NOTES
         self._noted: dict[str, list[Any]] = {"headers": [], "rows": []}  # by an earlier build, of the first files
         self._new: dict[str, list[Any]] = {}  # what is not noted
-        self._decoded, self._written = 0, time.monotonic()  # files that are noted, and when
+        self._written = time.monotonic()
         self._read_notes()
 
     def __enter__(self) -> Decoding:
@@ -55,8 +55,8 @@ class Decoding:
 
     def __exit__(self, kind: type[BaseException] | None, *about: object) -> None:
         self.workers.__exit__(kind, *about)
-        if kind is not None and not issubclass(kind, Exception) and self._decoded:  # the user, or a signal
-            log.warning(f"decoding is stopped: the same command goes on after {self._decoded:,} files")
+        if kind is not None and not issubclass(kind, Exception) and self._notes.exists():  # the user, or a signal
+            log.warning("decoding is stopped: the same command goes on there")
 
     def headers(self, samples: Sequence[Sample]) -> Iterator[Header | BadFile]:
         """Of each file, in order. Raises UserError as ``FileDecoder``."""
@@ -71,7 +71,6 @@ class Decoding:
         noted = self._noted["rows"]
         if noted:
             log.info(f"decoding goes on after the {len(noted):,} files that it was stopped after")
-        self._decoded = len(noted)
         for one in noted:
             yield BadFile(one) if isinstance(one, str) else [Decoded(*_tuples(row)) for row in one]
         chunks = _chunks(jobs[len(noted) :], lambda job: len(job.taken), self.workers.count)
@@ -116,7 +115,6 @@ class Decoding:
             notes.write(json.dumps(line) + "\n")
             notes.flush()
             os.fsync(notes.fileno())
-        self._decoded += len(self._new.get("rows", ()))
         self._new, self._written = {}, time.monotonic()
 
     def _read_notes(self) -> None:

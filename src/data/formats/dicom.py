@@ -102,9 +102,12 @@ def _values(values: np.ndarray, data: Any, number: int) -> np.ndarray:
     if _has_palette(data):
         values = _colours(values, data)
     elif values.ndim == 2:
-        values = _bright_on_dark(values.astype(np.int64), data)
+        small = values.dtype.itemsize <= 2 and not data.get("ModalityLUTSequence")
+        values = _bright_on_dark(values.astype(np.int32 if small else np.int64), data)
         if _is_hounsfield(data):  # scanners mark what lies outside their circle by less than air
-            values = np.maximum(_hounsfield(values, data, number) + CT_OFFSET, 0)
+            values = _hounsfield(values, data, number)
+            values += CT_OFFSET
+            np.maximum(values, 0, out=values)
     deep = _is_deep(data)
     if values.min() < 0 or values.max() > (65535 if deep else 255):
         raise ValueError(
@@ -163,6 +166,9 @@ def _is_hounsfield(data: Any) -> bool:
 
 def _hounsfield(values: np.ndarray, data: Any, number: int) -> np.ndarray:
     slope, intercept = _rescale(data, number)
+    if values.dtype == np.int32 and slope == 1 and intercept == int(intercept) and abs(intercept) < 2**16:
+        values += int(intercept)  # the usual case, without fractions
+        return values
     units = np.rint(values * slope + intercept).astype(np.int64)
     if abs(slope) < 1 and len(np.unique(units)) < len(np.unique(values)):
         raise ValueError(f"its slope of {slope:g} would merge values in whole Hounsfield units, save it as PNG")

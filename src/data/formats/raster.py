@@ -90,7 +90,7 @@ def _decode(image: Image.Image, path: Path, how: Reading) -> np.ndarray:
         colours = values[..., 0] if values.shape[2] < 3 else values[..., :3]
     else:
         alpha = _alpha(image)
-        colours = _as_array(ImageOps.exif_transpose(image))
+        colours = _as_array(_upright(image))
         if colours.dtype == np.uint16 and _is_white_zero(image):
             colours = 65535 - colours
         elif image.mode == "1" and _is_white_zero(image) and tiff.wrote_bool(image):
@@ -137,7 +137,14 @@ def _as_array(image: Image.Image) -> np.ndarray:
     if image.mode in (*DEEP_MODES, "F"):
         values = np.asarray(image)
         return values.astype(np.uint16) if image.mode != "F" and values.min() >= 0 and values.max() <= TOP else values
-    return np.asarray(image.convert("L" if image.mode in GREY_MODES else "RGB"))
+    mode = "L" if image.mode in GREY_MODES else "RGB"
+    return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """As ``exif_transpose``, without a copy of what lies right already."""
+    image.load()  # some have their EXIF behind the pixels
+    return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
 
 
 def _has_more_channels(image: TiffImageFile) -> bool:

@@ -22,9 +22,8 @@ def slices_of(volume: np.ndarray, affine: np.ndarray, axis: str) -> Iterator[np.
     from nibabel.orientations import apply_orientation, io_orientation
 
     turned = apply_orientation(volume, io_orientation(affine))[::-1, ::-1, ::-1]
-    along = AXES[axis]
-    for number in reversed(range(turned.shape[along])):
-        yield np.ascontiguousarray(np.take(turned, number, along).swapaxes(0, 1))
+    for plane in np.moveaxis(turned, AXES[axis], 0)[::-1]:
+        yield np.ascontiguousarray(plane.swapaxes(0, 1))
 
 
 def slice_shape(shape: tuple[int, ...], affine: np.ndarray, axis: str) -> tuple[int, tuple[float, float, float]]:
