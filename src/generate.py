@@ -64,10 +64,12 @@ def generate(cfg: DictConfig) -> Path:
         limits=MaskLimits(**given) if masks is None else masks.limits,
         min_distance=None if copies is None else copies.min_distance,
         watermark=cfg.watermark,
+        units=cfg.units,
         class_name=cfg.class_name,
     )
     said = Publication(**cfg.card)
     form = "" if file_format.name == "png" else f"_{file_format.name}"
+    form += "_original" if cfg.units == "original" else ""
     out = Path(cfg.out) if cfg.out else run.folder / "generated" / f"n{cfg.n}_size{size}_seed{cfg.seed}{form}"
     originals = None if copies is None else copies.comparison.originals
     export = Export(run, request, out, originals, facts, file_format, said, credentials)

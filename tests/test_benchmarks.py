@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import bench_dcgan, bench_progressive, bench_scores, bench_store, gpu, score_intervals, study_level
+from benchmarks import (
+    bench_dcgan,
+    bench_decoding,
+    bench_progressive,
+    bench_scores,
+    bench_store,
+    gpu,
+    score_intervals,
+    study_level,
+)
 from benchmarks.bench_phantom import images_per_second
 from benchmarks.timing import interleaved, machine, table
 from src.networks.classifier import ResidualClassifier
@@ -95,3 +104,17 @@ def test_without_a_gpu_its_benchmark_is_one_line(monkeypatch, tmp_path, part):
     with pytest.raises(SystemExit, match=r"^error: no GPU of NVIDIA is here$"):
         gpu.main()
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("kind", bench_decoding.MAKERS)
+def test_the_files_that_are_decoded_for_time_are_read(kind, tmp_path):
+    bench_decoding.MAKERS[kind](tmp_path / kind, 24, 32)
+    clocks: list[float] = []
+    assert bench_decoding.measured(bench_decoding.project, tmp_path / kind, 16, 1, 24, clocks) > 0 and clocks[0] > 0
+
+
+def test_decoding_is_not_timed_without_its_rival(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bench_decoding"])
+    monkeypatch.setattr(bench_decoding, "find_spec", lambda name: None if name == "monai" else True)
+    with pytest.raises(SystemExit, match="bench_decoding needs monai: pip install monai"):
+        bench_decoding.main()

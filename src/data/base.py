@@ -11,6 +11,7 @@ from pytorch_lightning import LightningDataModule
 
 from src.core.errors import UserError
 from src.data.description import Description
+from src.data.scale import Scale
 from src.data.store import Batch, Split
 from src.data.stream import BatchStream
 
@@ -42,6 +43,11 @@ class ImageData(LightningDataModule, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.left_out: dict[str, str] = {}  # by file: why it is in no split, once the data are prepared
+
+    @property
+    def scale(self) -> Scale | None:
+        """What the pixels stand for, where they come from files."""
+        return None
 
     @abstractmethod
     def prepare(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,9 @@ from src.data.decoding import NOTES, Decoding
 from src.data.file_decoder import DecodeSettings, FileDecoder, Job
 from src.data.findings import Decoded, Findings, judge
 from src.data.formats.base import BadFile, Header
+from src.data.formats.values import HU_OFFSET
 from src.data.listing import MaskFile, Sample
+from src.data.scale import Scale
 from src.data.store import FORMAT, create_array
 
 Result = TypeVar("Result")
@@ -35,6 +37,7 @@ class Builder:
     ``build`` writes the files that ``Store.open_or_build`` asks for. The meta data: ``classes``, ``files`` (by row, a
     slice of a volume as "<file>#<number>"), ``sources`` (by row, its sample's file, where files hold several slices),
     ``cases`` (by row, where files name them), ``skipped`` (file → reason), ``window`` (low and high of 16-bit values),
+    ``scale`` (what pixels stand for),
     ``notes`` and ``warnings`` (lines for the log) and ``copies`` (lists of rows whose files hold the same pixels).
     """
 
@@ -100,6 +103,7 @@ class Builder:
             **self._sources(decoded, headers),
             "skipped": {self.samples[row].file: reason for row, reason in self.skipped.items()},
             "window": window,
+            "scale": asdict(self._scale([headers[image.sample] for image in decoded], deep, window, grey)),
             "notes": found.notes,
             "warnings": found.warnings,
             "facts": found.facts,
@@ -203,6 +207,24 @@ class Builder:
             decoded, settings.mask_names, settings.frame, settings.fit, window, settings.window is None,
             settings.inverted_masks, settings.no_masks or bool(settings.mask_folders), settings.questions,
         )  # fmt: skip
+
+    def _scale(
+        self, headers: Sequence[Header], deep: np.ndarray, window: tuple[float, float] | None, grey: bool
+    ) -> Scale:
+        """What the stored pixels stand for; ``headers`` and ``deep``: of each image."""
+        values, edges = self.settings.reading.values, self.settings.reading.range
+        if values in ("displayed", "percentile", "zscore"):
+            return Scale.without(f"data.values={values} gives each file a scale of its own, so that none inverts all")
+        if not grey and any(header.colour for header in headers):
+            return Scale.without("colours have no unit")
+        if window is None:
+            return Scale(0.0, 255.0)
+        hounsfield = {header.hounsfield for header in headers}
+        if not deep.all() or len(hounsfield) > 1:
+            return Scale.without("the files are on several scales (some of 8 bits, or some in Hounsfield units)")
+        low, high = edges if values == "rescaled" and edges else window
+        offset = HU_OFFSET if hounsfield == {True} else 0
+        return Scale(low - offset, high - offset, "HU" if offset else "")
 
     def _window(self, histogram: np.ndarray) -> tuple[float, float]:
         """The 16-bit values that become 0 and 65535.

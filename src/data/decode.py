@@ -11,7 +11,7 @@ from PIL import Image
 from src.data import formats
 from src.data.formats.base import BadFile, Header, Reading
 
-DECODER_VERSION = 5  # part of a folder's key: raise it when decoded pixels change
+DECODER_VERSION = 6  # part of a folder's key: raise it when decoded pixels change
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's convert("L")
 NEARLY_SQUARE = 0.01  # pixels whose sides differ by less are taken as square
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
@@ -50,6 +50,8 @@ def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 def resize_image(image: np.ndarray, size: tuple[int, int], box: Box) -> np.ndarray:
     """The part ``box`` of (H, W[, C]) uint8 or uint16 at ``size`` (width, height), antialiased (Lanczos)."""
+    if size == image.shape[1::-1] and box == (0, 0, *size):
+        return image
     if image.dtype == np.uint8:
         return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, box=box))
     if image.ndim == 3:

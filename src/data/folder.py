@@ -25,6 +25,7 @@ from src.data.grouping import check_fractions, match_groups, number_groups, spli
 from src.data.labelling import Labelling, Labels
 from src.data.listing import LAYOUTS, Listing, Sample, list_samples
 from src.data.masks import LabelMap
+from src.data.scale import Scale
 from src.data.store import Split, Store
 from src.data.summary import passed_over, summarise
 from src.data.tables import read_column
@@ -187,6 +188,10 @@ class FolderData(ImageData):
         store = self._prepared()
         channels, *size = store.images.shape[1:]
         return Description(channels, max(size), tuple(store.meta["classes"]), self.settings.mask_names, self.aspect)
+
+    @property
+    def scale(self) -> Scale:
+        return Scale(**self._prepared().meta["scale"])
 
     @property
     def splits(self) -> dict[str, Split]:

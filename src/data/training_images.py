@@ -103,6 +103,7 @@ def read_synthetic(folder: str, description: Description, cache: str) -> Split:
         raise UserError(f"training.synthetic={folder} has no folder images: give one that src.generate wrote")
     if _card(root).get("complete") is False:
         raise UserError(f"{folder} is not complete: repeat the src.generate command that writes it, it goes on")
+    refuse_other_units(root)
     found = next((path for path in sorted((root / "images").rglob("*")) if path.is_file() and is_readable(path)), None)
     if found is None:
         raise UserError(
@@ -136,6 +137,12 @@ def export_record(folder: str) -> TrainingRecord | None:
     """The images that the generator of an export learned from; None where it does not say."""
     images = _card(Path(folder)).get("training_images")
     return None if images is None else TrainingRecord(frozenset(images))
+
+
+def refuse_other_units(export: Path) -> None:
+    """Raise UserError where what src.generate wrote there are values, not pixels on the scale of the generator's."""
+    if _card(export).get("units") == "original":
+        raise UserError(f"{export} is in the units of the real files: export it again with units=pixels")
 
 
 def _card(export: Path) -> dict[str, Any]:

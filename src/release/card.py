@@ -147,8 +147,11 @@ def _facts(data: DataSet) -> list[tuple[str, str]]:
     record, (height, width) = data.record, data.frame
     generator, left_out = record["generator"], sum(record["rejected"].values())
     colour = "grey" if record["channels"] == 1 else "colour"
+    scale = record.get("scale")
+    units = f", values from {scale['low']:g} to {scale['high']:g} {scale['unit']}".rstrip() if scale else ""
+    stored = f"{record['bits']} bits, {data.format.name}{units}"
     facts = [
-        ("Images", f"{record['n']:,}, {width}×{height} pixels, {colour}, {record['bits']} bits, {data.format.name}"),
+        ("Images", f"{record['n']:,}, {width}×{height} pixels, {colour}, {stored}"),
         ("Masks", ", ".join(record["masks"]) or "none"),
         ("Class", ", ".join(record["classes"]) or "not known of an image"),
         ("Generator", f"{generator['model']}, trained for {generator['images_shown']:,} real images shown"),

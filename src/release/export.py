@@ -25,6 +25,7 @@ from src.core.run_folder import digest
 from src.data.description import image_size
 from src.data.fingerprint import DataRecord
 from src.data.provenance import TrainingRecord
+from src.data.scale import Scale
 from src.pictures.sample_grid import save_grid
 from src.release import card, croissant, masks, watermark
 from src.release.card import DataSet, Publication
@@ -85,7 +86,10 @@ class Export:
         self.channels = data["channels"]
         self.masks = mask_names(run)
         self.class_name = class_of(data.get("classes") or [], request.class_name, self.format)
-        self.files = ImageFiles(folder, self.format, self.masks, self.class_name, credentials)
+        self.scale = Scale.read(run.folder) if request.units == "original" else None
+        if self.scale is not None and not self.format.holds_units:
+            raise UserError(f"format={self.format.name} holds no units=original: take dicom, nifti, tiff or npz")
+        self.files = ImageFiles(folder, self.format, self.masks, self.class_name, credentials, self.scale)
         if request.size > resolution:
             raise UserError(f"size={request.size} is more than the generator's {resolution} pixels a side: lower it")
         self.frame = image_size(request.size, data.get("aspect", (1, 1)))
@@ -224,7 +228,8 @@ class Export:
     def _label(self, index: int | None = None, kind: str = "image") -> Label:
         generator = f"{self.run.module.name} of run {self.run.folder.resolve().name}, {self.run.checkpoint.name}"
         shows = {"Class": self.class_name} if self.class_name else {}
-        return Label(generator, self.request.seed, index, kind, self._case, shows)
+        scale = self.scale if kind == "image" and index is not None else None
+        return Label(generator, self.request.seed, index, kind, self._case, shows, scale)
 
     @cached_property
     def _case(self) -> str:
@@ -261,6 +266,8 @@ class Export:
         versions = {"torch": torch.__version__, "pillow": PIL.__version__, "git": git_state()}
         facts = {"notice": NOTICE, "complete": False, **self.identity(), "software": SOFTWARE, "versions": versions}
         facts |= self.facts
+        if self.scale is not None:
+            facts["scale"] = asdict(self.scale)
         if (data := DataRecord.read(self.run.folder)) is not None:
             facts["data_fingerprint"] = data.fingerprint
         if record := TrainingRecord.read(self.run.folder):

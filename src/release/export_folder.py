@@ -58,7 +58,9 @@ class DataSetFolder:
     def card(self) -> dict[str, Any]:
         path = self.path / CARD
         try:
-            return dict(json.loads(path.read_text())) if path.exists() else {}
+            if not path.exists():
+                return {}
+            return {"units": "pixels", **json.loads(path.read_text())}  # which earlier versions did not say
         except (ValueError, TypeError) as problem:
             raise UserError(
                 f"{path} is damaged: restore it, delete {self.path} to export anew, or choose another out=<folder>"

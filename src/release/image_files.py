@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from src.core.pixels import to_unit_range
+from src.data.scale import Scale
 from src.release.content_credentials import ContentCredentials
 from src.release.formats.base import Format
 from src.release.label import Label
@@ -24,6 +25,7 @@ class ImageFiles:
     Args:
         masks: their names.
         credentials: to sign the files with; None: they are not signed.
+        scale: of which the files hold the values; None: the pixels.
     """
 
     root: Path
@@ -31,6 +33,7 @@ class ImageFiles:
     masks: Sequence[str]
     class_name: str = ""
     credentials: ContentCredentials | None = None
+    scale: Scale | None = None
 
     def image(self, index: int) -> Path:
         return self._place("images", index, self.format)
@@ -62,7 +65,8 @@ class ImageFiles:
 
     def pixels(self, index: int) -> np.ndarray:
         """Of an image that is written."""
-        return self.format.decode(self.image(index).read_bytes())
+        pixels = self.format.decode(self.image(index).read_bytes())
+        return pixels if self.scale is None or pixels.dtype.kind != "f" else self.scale.pixels(pixels)
 
     def read(self, index: int) -> Tensor:
         """An image and its masks, (C + K, H, W) in [-1, 1]."""

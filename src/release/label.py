@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
+from src.data.scale import Scale
+
 SOFTWARE = "GAN augmentation (src.generate)"
 # IPTC's term for media that a model made which learned from others
 # (https://cv.iptc.org/newscodes/digitalsourcetype/).
@@ -33,6 +35,7 @@ class Label:
         kind: ``image``, or the name of a mask.
         case: digest of all that, with the index, decides the pixels.
         shows: what the image shows, such as its class, by name.
+        scale: of which the file holds the values, in place of the pixels; None: the pixels.
     """
 
     generator: str
@@ -41,6 +44,7 @@ class Label:
     kind: str = "image"
     case: str = ""
     shows: Mapping[str, str] = field(default_factory=dict)
+    scale: Scale | None = None
 
     @property
     def sentence(self) -> str:
@@ -57,6 +61,8 @@ class Label:
             "Seed": str(self.seed),
             "Kind": self.kind,
         }
+        if self.scale is not None:
+            facts |= {"Unit": self.scale.unit or "as in the files that the generator learned from"}
         return facts | ({} if self.index is None else {"Index": str(self.index)}) | dict(self.shows)
 
     def as_json(self) -> str:

@@ -24,6 +24,7 @@ class Request:
         reject: leave out images whose masks do not pass ``limits``; false: keep them and say so in manifest.csv.
         min_distance: leave out images nearer than this to an original (``src.release.copies``); None: do not look.
         watermark: mark the pixels of the images (``src.release.watermark``).
+        units: pixels, or original = what the files of the real images measure, such as Hounsfield units.
         class_name: what all images show, where the run does not know; None: it does, or nobody does.
 
     Raises:
@@ -38,6 +39,7 @@ class Request:
     limits: masks.MaskLimits = field(default_factory=masks.MaskLimits)
     min_distance: float | None = None
     watermark: bool = False
+    units: str = "pixels"
     class_name: str | None = None
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from src.core.errors import UserError
 from src.data.description import Description
 from src.data.folder import FolderData
 from src.data.formats import is_readable, readable_suffixes
+from src.data.training_images import refuse_other_units
 from src.scoring.evaluator import Evaluator
 from src.scoring.image_features import shuffled, split_batches
 from src.training.restore import TrainedRun, load_generator
@@ -63,6 +64,7 @@ class ImageSource:
         if self.run is not None:
             self._check_fit(description)
             return evaluator.generated(self.module, count)
+        refuse_other_units(self.path)
         within = self.path / "images" if (self.path / "images").is_dir() else self.path  # what src.generate writes
         split = FolderData(
             root=str(within),

@@ -121,6 +121,8 @@ def fit(
     if folder.writable:
         record.write(folder.path)
         write_left_out(folder.path, data.left_out)
+        if data.scale is not None:
+            data.scale.write(folder.path)
     if folder.writable and isinstance(module, AdversarialModule):
         record_training_images(folder, data, cfg.training, resume_from is not None)
     before = int(folder.status().get("images", 0))

@@ -20,6 +20,7 @@ GREY_8, GREY_16, COLOUR_8, COLOUR_16 = (
     Header(False, True),
     Header(True, True),
 )
+HOUNSFIELD = Header(True, False, hounsfield=True)
 
 
 def save_dicom(path: Path, pixels: np.ndarray, **tags: object) -> Path:
@@ -51,9 +52,9 @@ def assert_reads(path: Path, expected: Any, header: Header) -> None:
 def test_ct_is_rescaled_to_hounsfield_units_above_air(tmp_path: Path) -> None:
     stored = np.array([[0, 1024, 2024]], np.int16)
     path = save_dicom(tmp_path / "ct.dcm", stored, Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
-    assert_reads(path, stored, GREY_16)  # -1024, 0, 1000 HU
+    assert_reads(path, stored, HOUNSFIELD)  # -1024, 0, 1000 HU
     padded = np.array([[-3000, -1024, 40]], np.int16)  # what scanners write outside of their circle is no tissue
-    assert_reads(save_dicom(tmp_path / "padded.dcm", padded, Modality="CT"), [[0, 0, 1064]], GREY_16)
+    assert_reads(save_dicom(tmp_path / "padded.dcm", padded, Modality="CT"), [[0, 0, 1064]], HOUNSFIELD)
     assert_reads(save_dicom(tmp_path / "screen.dcm", np.array([[7, 9]], np.uint8), Modality="CT"), [[7, 9]], GREY_8)
 
 
@@ -69,7 +70,7 @@ def test_enhanced_ct_is_rescaled_as_its_frame_says(tmp_path: Path) -> None:
             NumberOfFrames=1,
             **{groups: [frame]},
         )
-        assert_reads(path, [[1064]], GREY_16)  # 40 HU
+        assert_reads(path, [[1064]], HOUNSFIELD)  # 40 HU
 
 
 def test_ct_whose_values_whole_hounsfield_units_would_merge_is_bad(tmp_path: Path) -> None:

@@ -207,6 +207,15 @@ def test_a_header_that_asks_for_more_than_its_file_can_hold_is_bad_before_it_fil
         read(tmp_path / f"x{suffix}")
 
 
+def test_a_gzip_of_several_parts_is_read_whole(tmp_path: Path) -> None:
+    path = decathlon(tmp_path / "data", 1) / "imagesTr/case_0.nii.gz"
+    whole = gzip.decompress(path.read_bytes())
+    expected = read(path)
+    for size in (100, len(whole) // 2, len(whole) - 1):  # the first part is the shorter, as long, or the longer one
+        path.write_bytes(gzip.compress(whole[:size]) + gzip.compress(whole[size:]))
+        assert np.array_equal(read(path), expected)
+
+
 @pytest.mark.parametrize("kind", ["raw", "local", "compressed", "big"])
 def test_metaimage_is_read_as_its_header_says(tmp_path: Path, kind: str) -> None:
     """As LUNA16 has it: Hounsfield units, axes to the left, the back and the head."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -56,7 +57,9 @@ def require_packages(paths: Sequence[Path]) -> None:
 def read_header(path: Path, how: Reading) -> Header:
     """Raises BadFile where the file is no image."""
     with bad_file(path):
-        return _of(path).read_header(path, how)
+        kind = _of(path)
+        header = kind.read_header(path, how)
+        return header if kind is dicom else replace(header, hounsfield=how.values == "hounsfield")
 
 
 def read_slices(path: Path, how: Reading) -> Iterator[np.ndarray]:

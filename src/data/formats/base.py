@@ -29,6 +29,7 @@ class Header:
     spacing: tuple[float, ...] | None = None  # mm between pixels: down, right and, in a volume, from slice to slice
     place: tuple[float, ...] | None = None  # where a volume lies; that of its labels must be the same
     volume: bool | None = True  # whether several slices are of one case; None where the format does not say
+    hounsfield: bool = False  # whether what is kept are Hounsfield units, plus 1024
 
 
 @dataclass(frozen=True)

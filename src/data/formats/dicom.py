@@ -37,7 +37,8 @@ def read_header(path: Path, how: Reading) -> Header:
     colour = (data.SamplesPerPixel > 1 or _has_palette(data)) and how.channel is None
     case = str(data.get("PatientID") or data.get("StudyInstanceUID") or "").strip() or None
     deep = _is_deep(data) or (how.values not in (None, "stored") and not colour)
-    return Header(deep, colour, slices, case, _spacing(data))
+    hounsfield = how.values in (None, "stored", "hounsfield") and not _has_palette(data) and _is_hounsfield(data)
+    return Header(deep, colour, slices, case, _spacing(data), hounsfield=hounsfield)
 
 
 def read_slices(path: Path, how: Reading) -> Iterator[np.ndarray]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def read_header(path: Path, how: Reading) -> Header:
 
 def read_slices(path: Path, how: Reading) -> Iterator[np.ndarray]:
     image = _open(path, how)
-    array = np.asanyarray(image.dataobj)
+    array = _array(image, path)
     if array.dtype.names:  # of colours
         array = np.stack([array[name] for name in array.dtype.names[:3]], -1)
     elif array.ndim > 3:
@@ -40,7 +42,7 @@ def read_slices(path: Path, how: Reading) -> Iterator[np.ndarray]:
 
 def read_labels(path: Path, how: Reading) -> Iterator[np.ndarray]:
     image = _open(path, how)
-    array = np.asanyarray(image.dataobj)
+    array = _array(image, path)
     array = array.reshape(*_cube(array.shape), -1)[..., how.channel or 0]
     if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
         array = array > array.max() / 2  # probabilities
@@ -61,6 +63,25 @@ def _open(path: Path, how: Reading) -> Any:
     if several > 1 and how.channel is not None and how.channel >= several:
         raise UserError(f"data.channel={how.channel}: {path} has the channels 0 to {several - 1}")
     return image
+
+
+def _array(image: Any, path: Path) -> np.ndarray:
+    """The values of ``image``, which is that of ``path``; compressed ones are unpacked at once, three times as fast."""
+    if path.suffix.lower() == ".gz":
+        size = image.dataobj.offset + math.prod(image.shape) * image.dataobj.dtype.itemsize
+        image = type(image).from_bytes(_unpacked(path, size))
+    return np.asanyarray(image.dataobj)
+
+
+def _unpacked(path: Path, size: int) -> bytes:
+    """At least ``size`` bytes, or whatever gzip says of a file that is damaged."""
+    packed = path.read_bytes()
+    with suppress(ImportError, RuntimeError, ValueError):  # one of several parts, or damaged
+        from imagecodecs import gzip_decode
+
+        if len(content := gzip_decode(packed)) >= size:
+            return bytes(content)
+    return gzip.decompress(packed)
 
 
 def _cube(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ class Format(ABC):
     bits: ClassVar[tuple[int, ...]] = (8,)  # per grey pixel that it holds without loss, the least first
     folder_per_class: ClassVar[bool] = False
     signable: ClassVar[bool] = False  # whether a C2PA manifest can be embedded
+    holds_units: ClassVar[bool] = False  # whether ``label.scale`` is followed
     in_croissant: ClassVar[bool] = False  # whether mlcroissant decodes it, and without changing values
     on_hubs: ClassVar[bool] = False  # whether the hubs' viewers do
     label: ClassVar[str]  # where the label is, in words
@@ -57,11 +58,11 @@ class Format(ABC):
 
     @abstractmethod
     def encode(self, pixels: np.ndarray, label: Label) -> bytes:
-        """(H, W) uint8 or uint16, or (H, W, 3) uint8 → the file."""
+        """(H, W) uint8 or uint16, or (H, W, 3) uint8 → the file, in the units of ``label.scale``."""
 
     @abstractmethod
     def decode(self, content: bytes) -> np.ndarray:
-        """The reverse. Raises what it likes where the file is damaged."""
+        """The reverse; or float32 in units, where no pixels are stored. Raises what it likes of a damaged file."""
 
     def sidecar(self, label: Label) -> str | None:
         """JSON that goes beside the file."""

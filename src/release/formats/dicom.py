@@ -22,6 +22,7 @@ class Dicom(Format):
     suffix = ".dcm"
     media_type = "application/dicom"
     bits = (8, 16)
+    holds_units = True
     label = "Synthetic Data (0008,001C) = YES, `ImageType` DERIVED\\SECONDARY, `ImageComments`"
     loaders = (
         Loader(
@@ -53,6 +54,7 @@ class Dicom(Format):
 def _dataset(pixels: np.ndarray, label: Label) -> Any:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+    from pydicom.valuerep import DSfloat
 
     data = Dataset()
     for name in EMPTY:
@@ -82,6 +84,13 @@ def _dataset(pixels: np.ndarray, label: Label) -> Any:
     data.BitsAllocated = data.BitsStored = 16 if deep else 8
     data.HighBit = data.BitsStored - 1
     data.PixelRepresentation = 0
+    if label.scale is not None:
+        low, high, unit = label.scale.low, label.scale.high, label.scale.unit
+        data.RescaleIntercept = DSfloat(low, auto_format=True)
+        data.RescaleSlope = DSfloat(label.scale.slope(2**data.BitsStored - 1), auto_format=True)
+        data.RescaleType = unit or "US"  # unspecified
+        data.WindowCenter = DSfloat((low + high) / 2, auto_format=True)
+        data.WindowWidth = DSfloat(high - low, auto_format=True)
     values = pixels.astype("<u2" if deep else np.uint8).tobytes()
     data.PixelData = values + b"\0" * (len(values) % 2)
     data["PixelData"].VR = "OW" if deep else "OB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Nifti(Format):
     suffix = ".nii.gz"
     media_type = "application/gzip"
     bits = (8, 16)
+    holds_units = True
     label = "`descrip`, a comment extension, the comment of the gzip, a JSON file beside each"
     loaders = (
         Loader(
@@ -61,6 +63,8 @@ class Nifti(Format):
 
         values = np.ascontiguousarray(pixels).view(RGB)[..., 0] if pixels.ndim == 3 else pixels
         image = nibabel.Nifti1Image(values.T[..., None], AFFINE)
+        if label.scale is not None:
+            image.header.set_slope_inter(label.scale.slope(np.iinfo(pixels.dtype).max), label.scale.low)
         image.header.set_qform(AFFINE, code=ALIGNED)
         image.header.set_sform(AFFINE, code=ALIGNED)
         image.header["descrip"] = DESCRIPTION
@@ -70,7 +74,8 @@ class Nifti(Format):
     def decode(self, content: bytes) -> np.ndarray:
         import nibabel
 
-        values = np.asarray(nibabel.Nifti1Image.from_bytes(zlib.decompress(content, wbits=31)).dataobj)[..., 0].T
+        array: Any = nibabel.Nifti1Image.from_bytes(zlib.decompress(content, wbits=31)).dataobj
+        values = np.asarray(array.get_unscaled())[..., 0].T
         return np.ascontiguousarray(values) if values.dtype != RGB else np.stack([values[c] for c in "RGB"], axis=2)
 
 

@@ -16,6 +16,7 @@ class Npz(Format):
     suffix = ".npz"
     media_type = "application/zip"
     bits = (8, 16)
+    holds_units = True
     label = "the array `metadata` (JSON), the comment of the archive"
     loaders = (
         Loader(
@@ -29,6 +30,8 @@ class Npz(Format):
 
     def encode(self, pixels: np.ndarray, label: Label) -> bytes:
         content = io.BytesIO()
+        if label.scale is not None:
+            pixels = label.scale.values(pixels)
         metadata = np.array(json.dumps(json.loads(label.as_json())))
         with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:  # np.savez_compressed sets no comment
             archive.comment = label.sentence.encode()

@@ -21,6 +21,7 @@ class Tiff(Format):
     on_hubs = True
     bits = (8, 16)
     signable = True
+    holds_units = True
     label = "XMP in tag 700, `ImageDescription`"
     loaders = (
         Loader(
@@ -37,6 +38,8 @@ class Tiff(Format):
 
     def encode(self, pixels: np.ndarray, label: Label) -> bytes:
         content = io.BytesIO()
+        if label.scale is not None:
+            pixels = label.scale.values(pixels)
         tags = {XMP: label.xmp(), IMAGEDESCRIPTION: label.sentence, SOFTWARE: labels.SOFTWARE}
         Image.fromarray(pixels).save(content, format="TIFF", compression=self.compression, tiffinfo=tags)
         return content.getvalue()
