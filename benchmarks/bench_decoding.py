@@ -83,7 +83,8 @@ def project(root: Path, resolution: int, count: int) -> None:
     """From the files to a store on the disk, all that is looked for on the way included."""
     with tempfile.TemporaryDirectory() as cache:
         window = None if root.name == "png" else "soft"
-        FolderData(str(root), cache, resolution, window=window, workers=count, questions=False).prepare()
+        whole = {"train": 1.0}
+        FolderData(str(root), cache, resolution, window=window, workers=count, questions=False, splits=whole).prepare()
 
 
 def monai(root: Path, resolution: int, count: int) -> None:
