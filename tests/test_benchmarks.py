@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks import (
     bench_dcgan,
@@ -17,15 +18,19 @@ from benchmarks import (
     bench_scores,
     bench_store,
     gpu,
+    quality,
     score_intervals,
     study_level,
 )
 from benchmarks.bench_phantom import images_per_second
 from benchmarks.timing import interleaved, machine, table
 from src.networks.classifier import ResidualClassifier
+from src.pictures.grids import layout
 from src.scoring.feature_extractors import ClassifierFeatures
 from src.scoring.image_features import extract
-from tests.conftest import ROOT
+from src.scoring.passport import Passport
+from src.scoring.report import Row
+from tests.conftest import ROOT, read_json
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
@@ -88,6 +93,48 @@ def test_intervals_of_scores_are_simulated():
     found = list(score_intervals.simulate(score_intervals.Setting(6, 2, 12, 4, True), repetitions=2))
     assert [name for name, *_ in found] == ["fid", "kid", "am_score"]
     assert all(0 <= held <= 1 and low <= high for _, held, (low, high), _ in found)
+
+
+def test_variants_are_compared_and_a_repeated_command_trains_nothing(run_train, monkeypatch, tmp_path):
+    trained: list[tuple[str, ...]] = []
+
+    def launch(*arguments: str) -> None:
+        trained.append(arguments)
+        outcome = run_train(*arguments, "budget=smoke", "every.sample=1_024")
+        assert outcome.status == 0, outcome.err
+
+    monkeypatch.setattr(quality, "launch", launch)
+    monkeypatch.setattr(quality, "MODEL", ("model=pggan", "width=4", "batch_size=8"))
+    monkeypatch.setattr(quality, "CLASSIFIER", ("model=classifier", "width=4", "images=64"))
+    data = ("data=phantom", "phantoms=64", "data.sizes.val=8", "data.sizes.test=16")
+    monkeypatch.setattr(quality, "DATA", {"phantom": quality.Data(data, data)})
+    asked = ["phantom", "--variants", "baseline", "lr-2e-3", "--seeds=2", "--images=64", "--resolution=8"]
+    asked += ["--out", str(tmp_path / "quality")]
+    quality.main(asked)
+    assert len(trained) == 5 and sum("optim.lr=2e-3" in arguments for arguments in trained) == 2
+
+    text = (tmp_path / "quality/phantom_8.md").read_text()
+    for name in ("baseline | 2", "lr-2e-3 | 2", "real test images |", "noise |", "half of the training images"):
+        assert text.count(f"| {name}") == 2, f"{name} is a row of both spaces' tables"
+    found = read_json(tmp_path / "quality/phantom_8.json")
+    recall = [row["scores"]["recall"] for row in found["random"]["baseline"]]
+    assert f"{sum(recall) / 2:.3g} ± " in text
+    with Image.open(tmp_path / "quality/phantom_8.png") as picture:
+        assert layout(picture).rows == 3  # real ones and two variants
+
+    quality.main(asked)
+    assert len(trained) == 5 and (tmp_path / "quality/phantom_8.md").read_text() == text
+
+
+def test_a_variant_is_marked_where_its_seeds_leave_no_doubt():
+    passport = Passport(9, 9, "", "", "train", "", "", 9, None, None, 8, 0, 9, 11, True, 64, "")
+
+    def rows(*values: float) -> list[Row]:
+        return [Row("", {"kid": value, "recall": value}, {}, passport) for value in values]
+
+    baseline, lower = rows(3.0, 3.1, 3.2), rows(1.0, 1.1, 1.2)
+    assert quality.cell("kid", lower, baseline) == "1.1 ± 0.25 ✓" and quality.cell("recall", lower, baseline)[-1] == "✗"
+    assert quality.cell("kid", rows(1.0, 3.0, 5.0), baseline)[-1] not in "✓✗"
 
 
 def test_levels_of_a_study_are_simulated():
