@@ -38,11 +38,18 @@ from src.training.restore import load_data, load_generator
 
 MODEL = ("model=pggan", "width=64", "batch_size=16")
 IMAGES = {16: 15_360, 32: 40_960, 64: 122_880}  # shown, by resolution
+BIASES = ("model.generator.bias_scale=he",)  # the discriminator's follow
 VARIANTS: dict[str, tuple[str, ...]] = {  # what each changes
     "baseline": (),
-    "lr-2e-3": ("optim.lr=2e-3",),
+    "scaled-biases": BIASES,
     "lr-5e-4": ("optim.lr=5e-4",),
+    "lr-2e-3": ("optim.lr=2e-3",),
     "logistic-r1": ("loss=logistic_r1",),
+    "scaled-biases-lr-5e-4": (*BIASES, "optim.lr=5e-4"),
+    "scaled-biases-lr-2e-3": (*BIASES, "optim.lr=2e-3"),
+    "scaled-biases-logistic-r1": (*BIASES, "loss=logistic_r1"),
+    "scaled-biases-std-of-16": (*BIASES, "model.discriminator.minibatch_std_group=16"),
+    "scaled-biases-short-growth": (*BIASES, "model.schedule.fade_images=1536", "model.schedule.stabilise_images=1536"),
 }
 SCORES = ("fid", "kid", "precision", "recall", "density", "coverage")
 TILES, SIDE = 16, 64  # of each variant in the picture; pixels a tile has at least
@@ -63,7 +70,7 @@ DATA = {
     "sunnybrook": Data(("data=sunnybrook",), features="efficientnet_lite0"),
     "cifar10_dog": Data(
         ("data=cifar10_dog", "data.verify=false"),
-        ("data=cifar10", "data.verify=false", "images=500_000"),
+        ("data=cifar10", "data.verify=false", "images=250_000"),
     ),
 }
 

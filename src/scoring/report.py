@@ -17,7 +17,10 @@ from src.scoring.titles import LOWER_IS_BETTER, TITLES
 if TYPE_CHECKING:
     from src.metrics.intervals import Interval, Resampled
 
-SUSPICIOUS = "better than unseen real images: this space does not see the difference, or the images are copies"
+SUSPICIOUS = (
+    "better than unseen real images: this space does not see the difference, the images are copies, or the unseen "
+    "patients are of another kind"
+)
 SHORT = 20  # characters: three columns fit a terminal
 
 
