@@ -15,6 +15,8 @@ from src.scoring.scores import Rules
 from src.training.restore import TrainedRun
 
 Scored = tuple[float, float, float]  # value, low and high of the 95% interval
+Floor = tuple[float, ...]  # likewise, or the value alone
+FRECHET = ("fid", "frd")  # whose bias is another one at another number of images
 
 
 class ScoredGenerator(NamedTuple):
@@ -23,6 +25,7 @@ class ScoredGenerator(NamedTuple):
     scores: Mapping[str, Scored]  # those that have an interval
     passport: Passport
     better_than_real: Sequence[str]  # scores that beat those of as many unseen real images, beyond chance
+    floors: Mapping[str, Mapping[str, Floor]]  # by what they are, real images' values of the scores
 
 
 def score_generators(
@@ -54,5 +57,24 @@ def score_generators(
                 fewer = scored_row(evaluator, name, seen.take(floor.passport.n_fake))
             fewer = beside(fewer, floor)
         scores = {key: (row.scores[key], *bounds) for key, bounds in row.intervals.items()}
-        found[name] = ScoredGenerator(scores, row.passport, fewer.better_than_real)
+        found[name] = ScoredGenerator(scores, row.passport, fewer.better_than_real, _floors(row, floor))
     return found
+
+
+def _floors(row: Row, real: Row | None) -> dict[str, dict[str, Floor]]:
+    """What real images have where ``row`` has a score: unseen ones, and one half of the training images to the other.
+
+    Fréchet distances are left out where they are of another number of images.
+    """
+    floors: dict[str, dict[str, Floor]] = {}
+    if real is not None:
+        left_out = () if real.passport.n_fake == row.passport.n_fake else FRECHET
+        names = [name for name in row.intervals if name in real.intervals and name not in left_out]
+        floors[f"{real.passport.n_fake:,} unseen real images"] = {
+            name: (real.scores[name], *real.intervals[name]) for name in names
+        }
+    if row.between_halves:
+        names = [name for name in row.intervals if name in row.between_halves and name not in FRECHET]
+        title = f"one half of the training images against the other, {row.between_halves['images']:,.0f} each"
+        floors[title] = {name: (row.between_halves[name],) for name in names}
+    return floors

@@ -123,6 +123,7 @@ def study_page(
                       overlay=exports[name] / "preview.png")
             for name in largest
         ],
+        floors=list(_floors(runs.scored)),
         passports={name: _passport(run, runs.scored.get(name)) for name, run in largest.items()},
         real_overlay=first.folder / "samples" / "real.png",
         exports=[Exported(name, one.kept, one.text()) for name, one in left_out.items()],
@@ -161,6 +162,13 @@ def warnings_of(per_fraction: bool, scored: Mapping[str, ScoredGenerator]) -> It
         if one.better_than_real:
             titles = ", ".join(TITLES[key] for key in one.better_than_real)
             yield f"{titles} of {name}: {SUSPICIOUS}."
+
+
+def _floors(scored: Mapping[str, ScoredGenerator]) -> Iterator[Generator]:
+    """Real images in the place of a generator: the same for all that one evaluator scored."""
+    for one in list(scored.values())[:1]:
+        for title, scores in one.floors.items():
+            yield Generator(title, scores, _basis(one))
 
 
 def _steps(runs: StudyRuns) -> int:

@@ -70,6 +70,10 @@ def score_in_queue(
             {score: (value, low, high) for score, (value, low, high) in one["scores"].items()},
             Passport.from_dict(one["passport"], str(path)),
             one["better_than_real"],
+            {
+                title: {score: tuple(ends) for score, ends in floor.items()}
+                for title, floor in one.get("floors", {}).items()
+            },
         )
         for name, one in json.loads(path.read_text()).items()
     }
@@ -110,6 +114,7 @@ def _score(cfg: DictConfig, folder: RunFolder) -> None:
             "scores": dict(one.scores),
             "passport": one.passport.as_dict(),
             "better_than_real": list(one.better_than_real),
+            "floors": one.floors,
         }
         for name, one in scored.items()
     }

@@ -73,10 +73,10 @@ class Copy(NamedTuple):
 
 @dataclass(frozen=True)
 class Generator:
-    """A generator's scores, and its images beside real ones."""
+    """A generator's scores, or those of real images, and its images beside real ones."""
 
     name: str
-    scores: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)  # value, low, high (95%)
+    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # value, and low and high (95%) if known
     passport: str = ""  # what the scores were computed with; unlike ones get tables of their own
     overlay: Path | None = None  # grid of images with their masks drawn in
 
@@ -90,6 +90,7 @@ class StudyPage:
     splits: Sequence[SplitSize]
     steps: int  # optimisation steps of every U-Net
     generators: Sequence[Generator] = ()
+    floors: Sequence[Generator] = ()  # real images by the scores of the generators
     real_overlay: Path | None = None
     exports: Sequence[Exported] = ()
     copies: Sequence[Copy] = ()
@@ -118,7 +119,7 @@ def write_study(study_page: StudyPage, folder: Path) -> Path:
         largest=next((fraction_text(one.fraction) for one in study.comparisons if one.corrected), ""),
         descriptive=_descriptive_tables(study.comparisons),
         claims=[_claim_row(claim) for claim in study.claims],
-        scores=_score_tables(study_page.generators),
+        scores=_score_tables([*study_page.generators, *study_page.floors]),
         samples=_samples(study_page),
         copies=[shown for copy in study_page.copies if (shown := _copy(copy))],
         predictions=[(p.caption, source) for p in study_page.predictions if (source := _embedded(p.path))],
@@ -253,11 +254,11 @@ def _score_tables(generators: Sequence[Generator]) -> list[dict[str, Any]]:
     return tables
 
 
-def _score(score: tuple[float, float, float] | None) -> tuple[str, str]:
+def _score(score: tuple[float, ...] | None) -> tuple[str, str]:
     if score is None:
         return MISSING, ""
-    value, low, high = score
-    return significant(value), f"{significant(low)} to {significant(high)}"
+    value, *ends = score
+    return significant(value), " to ".join(map(significant, ends))
 
 
 def _samples(page: StudyPage) -> list[tuple[str, str]]:

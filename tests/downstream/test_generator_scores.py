@@ -38,3 +38,15 @@ def test_a_page_is_warned_of_scores_that_beat_unseen_real_images(tmp_path, monke
     assert (found["copier"].better_than_real, found["noisy"].better_than_real) == (["fid"], [])
     (warning,) = warnings_of(True, found)
     assert warning.startswith("FID of copier: better than unseen real images: this space does not see the difference")
+
+
+def test_real_images_are_scored_beside_the_generators_and_half_a_set_gives_no_frechet_distance(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.downstream.generator_scores.Rules", lambda: Rules(allow_small=True))
+    noise = torch.rand(80, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for unseen, scores in ((80, {"fid", "kid"}), (40, {"kid"})):
+        found = score_generators({"noisy": generator_of(noise)}, Images(train=80, test=unseen), None, 80, str(tmp_path))
+        floors = {title: set(floor) for title, floor in found["noisy"].floors.items()}
+        halves = "one half of the training images against the other, 40 each"
+        assert floors == {f"{unseen} unseen real images": scores, halves: {"kid"}}
+        kids = [floor["kid"][0] for floor in found["noisy"].floors.values()]
+        assert max(kids) < found["noisy"].scores["kid"][0]

@@ -156,6 +156,14 @@ def test_where_nothing_varied_no_interval_is_shown(bare, tmp_path):
     assert "0.000 to" not in page and "What a study of this size can find" not in page
 
 
+def test_real_images_are_rows_below_the_generators_scores(full, tmp_path):
+    floor = Generator("9 unseen real images", {"fid": (9.9,)}, full.generators[0].passport)
+    text = text_of(replace(full, floors=[floor]), tmp_path)
+    assert text.count('aria-label="scores of the generators"') == 1
+    row = text.split("9 unseen real images</th>")[1].split("</tr>")[0]
+    assert "9.900<small></small>" in row and text.index("enhanced</th>") < text.index("9 unseen real images")
+
+
 def test_scores_computed_differently_get_tables_of_their_own(full, tmp_path):
     assert text_of(full, tmp_path / "a").count('aria-label="scores of the generators"') == 1
     unlike = [full.generators[0], replace(full.generators[1], passport="1,000 images")]
