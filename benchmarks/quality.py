@@ -38,18 +38,28 @@ from src.training.restore import load_data, load_generator
 
 MODEL = ("model=pggan", "width=64", "batch_size=16")
 IMAGES = {16: 15_360, 32: 40_960, 64: 122_880}  # shown, by resolution
-BIASES = ("model.generator.bias_scale=he",)  # the discriminator's follow
-VARIANTS: dict[str, tuple[str, ...]] = {  # what each changes
-    "baseline": (),
-    "scaled-biases": BIASES,
+BASELINE = "baseline"
+SWITCHES: dict[str, tuple[str, ...]] = {  # a variant is the baseline, a switch, or several as in biases+lr-2e-3
+    "biases": ("model.generator.bias_scale=he",),  # the discriminator's follow
     "lr-5e-4": ("optim.lr=5e-4",),
     "lr-2e-3": ("optim.lr=2e-3",),
-    "logistic-r1": ("loss=logistic_r1",),
-    "scaled-biases-lr-5e-4": (*BIASES, "optim.lr=5e-4"),
-    "scaled-biases-lr-2e-3": (*BIASES, "optim.lr=2e-3"),
-    "scaled-biases-logistic-r1": (*BIASES, "loss=logistic_r1"),
-    "scaled-biases-std-of-16": (*BIASES, "model.discriminator.minibatch_std_group=16"),
-    "scaled-biases-short-growth": (*BIASES, "model.schedule.fade_images=1536", "model.schedule.stabilise_images=1536"),
+    "lr-4e-3": ("optim.lr=4e-3",),
+    "decay": ("model.schedule.lr_decay=0.5",),
+    "d-lr": ("model.lr_ratio=2",),
+    "r1": ("loss=logistic_r1",),
+    "relativistic": ("loss=relativistic",),
+    "latents": ("model.fresh_latents=true",),
+    "noise": ("model.instance_noise=0.1",),
+    "first-gain": ("model.generator.first_gain=1.41",),
+    "last-gains": ("model.generator.last_gain=1.41", "model.discriminator.last_gain=1.41"),
+    "std-at-end": ("model.discriminator.minibatch_std_at=${data.resolution}",),
+    "std-of-16": ("model.discriminator.minibatch_std_group=16",),
+    "ema-reset": ("model.ema.reset_at_growth=true",),
+    "ema-long": ("model.ema.half_life=1_000",),
+    "growth": (
+        "model.schedule.fade_images='${share:${images},10}'",
+        "model.schedule.stabilise_images='${share:${images},10}'",
+    ),
 }
 SCORES = ("fid", "kid", "precision", "recall", "density", "coverage")
 TILES, SIDE = 16, 64  # of each variant in the picture; pixels a tile has at least
@@ -70,9 +80,13 @@ DATA = {
     "sunnybrook": Data(("data=sunnybrook",), features="efficientnet_lite0"),
     "cifar10_dog": Data(
         ("data=cifar10_dog", "data.verify=false"),
-        ("data=cifar10", "data.verify=false", "images=250_000"),
+        ("data=cifar10", "data.verify=false", "images=150_000"),
     ),
 }
+
+
+def overrides_of(variant: str) -> list[str]:
+    return [] if variant == BASELINE else [override for name in variant.split("+") for override in SWITCHES[name]]
 
 
 def train(out: Path, *overrides: str) -> Path:
@@ -197,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resolution", type=int, default=16, help="pixels a side")
     parser.add_argument("--images", type=int, help=f"shown to each variant; unless given, by resolution: {IMAGES}")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--variants", nargs="+", default=[BASELINE, *SWITCHES], metavar="VARIANT")
     parser.add_argument("--out", type=Path, default=Path("outputs/quality"))
     options, overrides = parser.parse_known_args(arguments)
     data, name = DATA[options.data], f"{options.data}_{options.resolution}"
@@ -206,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs: dict[str, list[Path]] = {variant: [] for variant in options.variants}
     for seed in range(options.seeds):
         for variant, several in runs.items():
-            asked = (*MODEL, *data.overrides, *common, shown, *VARIANTS[variant], f"seed={seed}")
+            asked = (*MODEL, *data.overrides, *common, shown, *overrides_of(variant), f"seed={seed}")
             several.append(train(options.out, *asked))
         if seed == 0:
             spaces = spaces_of(data, runs[options.variants[0]][0], common, options.out)
