@@ -39,6 +39,8 @@ from src.training.restore import load_data, load_generator
 MODEL = ("model=pggan", "width=64", "batch_size=16")
 IMAGES = {16: 15_360, 32: 40_960, 64: 122_880}  # shown, by resolution
 BASELINE = "baseline"
+# Phases half as long as an even division of the run, which leaves more of it for the last resolution.
+HALF = "'${phase_share:${share:${images},2},${model.schedule.start_resolution},${data.resolution}}'"
 SWITCHES: dict[str, tuple[str, ...]] = {  # a variant is the baseline, a switch, or several as in biases+lr-2e-3
     "biases": ("model.generator.bias_scale=he",),  # the discriminator's follow
     "lr-5e-4": ("optim.lr=5e-4",),
@@ -56,10 +58,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {  # a variant is the baseline, a switch,
     "std-of-16": ("model.discriminator.minibatch_std_group=16",),
     "ema-reset": ("model.ema.reset_at_growth=true",),
     "ema-long": ("model.ema.half_life=1_000",),
-    "growth": (
-        "model.schedule.fade_images='${share:${images},10}'",
-        "model.schedule.stabilise_images='${share:${images},10}'",
-    ),
+    "growth": ("model.schedule.fade_images=" + HALF, "model.schedule.stabilise_images=" + HALF),
 }
 SCORES = ("fid", "kid", "precision", "recall", "density", "coverage")
 TILES, SIDE = 16, 64  # of each variant in the picture; pixels a tile has at least
