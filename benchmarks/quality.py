@@ -36,7 +36,7 @@ from src.scoring.scores import Rules
 from src.scoring.titles import LOWER_IS_BETTER
 from src.training.restore import load_data, load_generator
 
-MODEL = ("model=pggan", "width=64", "batch_size=16")
+MODEL = ("model=pggan", "width=64", "batch_size=16", "growing.lr=1e-3", "growing.bias_scale=1.0")  # as published
 IMAGES = {16: 15_360, 32: 40_960, 64: 122_880}  # shown, by resolution
 BASELINE = "baseline"
 # Phases half as long as an even division of the run, which leaves more of it for the last resolution.
@@ -46,6 +46,7 @@ SWITCHES: dict[str, tuple[str, ...]] = {  # a variant is the baseline, a switch,
     "lr-5e-4": ("optim.lr=5e-4",),
     "lr-2e-3": ("optim.lr=2e-3",),
     "lr-4e-3": ("optim.lr=4e-3",),
+    "lr-8e-3": ("optim.lr=8e-3",),
     "decay": ("model.schedule.lr_decay=0.5",),
     "d-lr": ("model.lr_ratio=2",),
     "r1": ("loss=logistic_r1",),
