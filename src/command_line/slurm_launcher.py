@@ -24,6 +24,7 @@ from omegaconf import DictConfig, open_dict
 from src.core import failures, processes, scheduler
 from src.core.atomic import write_atomically
 from src.core.errors import UserError
+from src.core.locks import Lock
 from src.core.objective import objective_of
 from src.core.run_folder import FolderTaken, RunFolder
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOGS, LEDGER = ".slurm", "jobs.json"
+LOGS, LEDGER, LOCK = ".slurm", "jobs.json", ".lock"
 EARLY = 3  # times that a job may reach its time limit before it trains: then it never does
 OWN = ("poll_seconds", "max_num_timeout")  # settings that are none of sbatch's
 SHARED = (  # settings that are those of any cluster to submitit
@@ -111,26 +112,7 @@ def launch_in_slurm(launcher: SlurmLauncher, job_overrides: Sequence[Sequence[st
     """
     sweep = Path(str(launcher.config.hydra.sweep.dir)).absolute()
     planned = list(_plan(launcher, job_overrides, first))
-    ledger = sweep / LOGS / LEDGER
-    queued = _still_queued(ledger)
-    waiting = [job for job in planned if not job.is_finished]
-    for job in planned:
-        if job not in waiting:
-            log.info(f"finished already: {job.folder.name}")
-    new = [job for job in waiting if str(job.folder.path) not in queued]
-    for job in waiting:
-        if job not in new:
-            log.info(f"in the queue already: {job.folder.name}, as job {queued[str(job.folder.path)]}")
-    if new:
-        for job in new:
-            failures.forget(job.folder.path)
-        ids = _submit(launcher, new, sweep)
-        queued |= {str(job.folder.path): number for job, number in zip(new, ids, strict=True)}
-        write_atomically(ledger, json.dumps(queued, indent=1))
-        for job, number in zip(new, ids, strict=True):
-            log.info(f"queued: {job.folder.name}, as job {number}")
-            scheduler.name_job(number, job.folder.path.name[:60])
-    mine = {job: queued[str(job.folder.path)] for job in waiting}
+    mine = _queue(launcher, planned, sweep)
     if launcher.config.detach and mine:
         raise Detached(f"{len(mine)} jobs are queued ({_short(mine.values())}): repeat the command for their page")
     try:
@@ -144,6 +126,34 @@ def launch_in_slurm(launcher: SlurmLauncher, job_overrides: Sequence[Sequence[st
             )
         raise
     return [job.returned() for job in planned]
+
+
+def _queue(launcher: SlurmLauncher, planned: Sequence[Planned], sweep: Path) -> dict[Planned, str]:
+    """Queue the jobs that are neither done nor in the queue; the number there of each that is not done."""
+    ledger, alone = sweep / LOGS / LEDGER, Lock(sweep / LOGS / LOCK)
+    alone.acquire(wait=True)  # two drivers that begin at the same moment would queue each job twice
+    try:
+        queued, new, mine = _still_queued(ledger), [], {}
+        for job in planned:
+            if job.is_finished:
+                log.info(f"finished already: {job.folder.name}")
+            elif number := queued.get(str(job.folder.path)):
+                log.info(f"in the queue already: {job.folder.name}, as job {number}")
+                mine[job] = number
+            else:
+                new.append(job)
+        if new:
+            for job in new:
+                failures.forget(job.folder.path)
+            mine |= dict(zip(new, _submit(launcher, new, sweep), strict=True))
+            queued |= {str(job.folder.path): mine[job] for job in new}
+            write_atomically(ledger, json.dumps(queued, indent=1))
+            for job in new:
+                log.info(f"queued: {job.folder.name}, as job {mine[job]}")
+                scheduler.name_job(mine[job], job.folder.path.name[:60])
+        return mine
+    finally:
+        alone.remove()
 
 
 def _plan(launcher: SlurmLauncher, job_overrides: Sequence[Sequence[str]], first: int) -> Iterator[Planned]:
@@ -211,10 +221,14 @@ def _still_queued(ledger: Path) -> dict[str, str]:
 
 
 def _wait(mine: Mapping[Planned, str], poll: float) -> None:
-    """Until every job has ended; settles the account of each."""
-    left = dict(mine)
+    """Until every job has ended; settles the account of each, and says once why one may wait for ever."""
+    left, told = dict(mine), set(scheduler.PATIENT)
     while left:
         states = scheduler.jobs(left.values())
+        for waiting in (states or {}).values():
+            if waiting.state == "PENDING" and waiting.reason not in told:
+                told.add(waiting.reason)
+                log.warning(f"job {waiting.id} waits, since Slurm says {waiting.reason}: scancel it, or mend that")
         for job, number in [] if states is None else list(left.items()):
             state = states.get(number) if states else None
             if state is None or state.has_ended:

@@ -20,6 +20,7 @@ REASONS = {  # why a job ended that could not say it itself
     "NODE_FAIL": ("interrupted", "its node failed; the same command goes on from the last checkpoint"),
     "PREEMPTED": ("interrupted", "another job took its place; the same command goes on from the last checkpoint"),
 }
+PATIENT = ("None", "Priority", "Resources", "BeginTime", "JobArrayTaskLimit")  # of a job that waits for its turn
 TIMEOUT = 60  # seconds that Slurm gets to answer
 
 

@@ -69,7 +69,7 @@ class LoginNode:
         """Exit status and stderr."""
         return self.finish(self.start(*arguments, **options))
 
-    def finish(self, process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str]:
+    def finish(self, process: subprocess.Popen[str], seconds: float = 900) -> tuple[int, str]:
         _, err = process.communicate(timeout=seconds)
         assert "Traceback" not in err, err
         return process.returncode, err
@@ -79,7 +79,7 @@ class LoginNode:
         found = (self.folder / "outputs" / sweep).glob("*/status.json")
         return {path.parent.name: json.loads(path.read_text()) for path in found}
 
-    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"waited for {what}"

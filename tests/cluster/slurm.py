@@ -131,7 +131,7 @@ class Cluster:
             for i, state in (line.split() for line in self.output("squeue", "-hr", "-o", "%i %T").splitlines())
         ]
 
-    def wait_for(self, state: str, count: int = 1, seconds: float = 60) -> list[str]:
+    def wait_for(self, state: str, count: int = 1, seconds: float = 300) -> list[str]:
         """The ids of ``count`` jobs in ``state``, as soon as there are so many."""
         found: list[str] = []
 

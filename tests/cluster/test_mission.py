@@ -51,7 +51,7 @@ def test_a_study_trains_in_the_queue(login):
     asked = (*TINY, "regimes=[mixed]", "name=study", "launcher=slurm_cpu", *SLURM[1:])
     own = {**login.cluster.environment}
     command = [sys.executable, "-m", "src.study", *asked]
-    done = subprocess.run(command, cwd=login.folder, env=own, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, cwd=login.folder, env=own, capture_output=True, text=True, timeout=1_200)
     assert done.returncode == 0, done.stderr
     assert (login.folder / "outputs/study/study.html").exists()
     study = login.folder / "outputs/study"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_a_sweep_with_a_failing_job_ends_in_its_page_and_a_repeat_queues_what_is
         assert states == {"job0": "done", "job1": "failed"}
         assert "is larger than the data set" in (login.folder / "outputs/sweep/compare.html").read_text()
     assert "finished already: outputs/sweep/job0" in err
+
+
+@pytest.mark.slurm(quick=True)
+def test_a_job_that_does_not_wait_for_its_turn_alone_is_a_line_that_says_why(login, cluster):
+    driver = login.start("-m", "seed=1,2", "images=64", "name=sweep", "+hydra.launcher.additional_parameters.hold=true")
+    held = cluster.wait_for("PENDING", 2)
+    time.sleep(2)  # in which the driver looks several times
+    cluster.output("scancel", *held)
+    status, err = login.finish(driver)
+    assert status == 2 and err.count("waits, since Slurm says JobHeldUser") == 1, err
 
 
 @pytest.mark.slurm
