@@ -18,7 +18,7 @@ import pytest
 import torch
 
 EVENTS = int(os.environ.get("CLUSTER_EVENTS", 6))
-JOBS, IMAGES = (8, 4_096) if EVENTS >= 50 else (4, 1_024)
+JOBS, IMAGES = (8, 4_096) if EVENTS >= 50 else (4, 2_048)
 
 
 @pytest.mark.slurm
@@ -37,7 +37,7 @@ def test_disturbed_at_random_moments_every_job_ends_done_and_in_the_weights_of_a
     )
     chance, happened = random.Random(), []
     driver = login.start(*asked)
-    end = time.monotonic() + 90 * EVENTS
+    end = time.monotonic() + 300 * EVENTS
     while len(happened) < EVENTS and time.monotonic() < end:
         if chance.random() < 0.7:  # else while one starts, which on a busy machine takes longer than it trains
             _wait_for_training(login, driver)
@@ -57,9 +57,8 @@ def test_disturbed_at_random_moments_every_job_ends_done_and_in_the_weights_of_a
             break
         assert "failed: outputs/sweep/" in err
         driver = login.start(*asked)
-    print(f"{len(happened)} events: {', '.join(happened)}")
     states = login.states("sweep")
-    assert status == 0, (happened, err)
+    assert status == 0 and len(happened) == EVENTS, (happened, err)
     assert len(states) == JOBS and {state["state"] for state in states.values()} == {"done"}, happened
     assert run_tiny(*asked, "name=undisturbed").status == 0  # in this process
     outputs = login.folder / "outputs"
