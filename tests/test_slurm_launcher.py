@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from src.command_line import slurm_launcher
 from src.command_line.slurm_launcher import Planned
@@ -35,3 +38,18 @@ def test_two_drivers_that_begin_at_the_same_moment_queue_each_job_once(monkeypat
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(drive, range(2))
     assert first == second and submitted == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "finished"),
+    [(["seed=1"], True), (["seed=1", "detach=true", "every.log=64", "+logger.x=1"], True), (["seed=2"], False)],
+)
+def test_a_run_that_is_done_is_not_queued_again_whatever_changes_nothing_of_it(tmp_path, asked, finished):
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.write_status("done", images=64)
+    run.write_summary({"final": {}})
+    (run.path / "overrides.json").write_text(json.dumps(["seed=1", "detach=true"]))
+    said = SimpleNamespace(overrides=SimpleNamespace(task=asked))
+    settings = cast(Any, SimpleNamespace(force=False, images=64, hydra=said))
+    assert Planned((), settings, run, 0).is_finished is finished

@@ -21,12 +21,13 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 
+from src.command_line.override_parsing import key_of
 from src.core import failures, processes, scheduler
 from src.core.atomic import write_atomically
 from src.core.errors import UserError
 from src.core.locks import Lock
 from src.core.objective import objective_of
-from src.core.run_folder import FolderTaken, RunFolder
+from src.core.run_folder import FREE_SETTINGS, FolderTaken, RunFolder
 
 if TYPE_CHECKING:
     from hydra_plugins.slurm_launcher import SlurmLauncher
@@ -56,11 +57,11 @@ class Planned:
 
     @property
     def is_finished(self) -> bool:
-        """Whether its run is done, by the same overrides: then it need not be queued."""
+        """Whether its run is done, by the same overrides that decide on it: then it need not be queued."""
         if self.cfg.force or not self.folder.path.is_dir() or not self.folder.is_finished(self.cfg.images):
             return False
         with suppress(OSError, ValueError):
-            return json.loads((self.folder.path / "overrides.json").read_text()) == self.asked
+            return _decisive(json.loads((self.folder.path / "overrides.json").read_text())) == _decisive(self.asked)
         return False
 
     @property
@@ -254,6 +255,11 @@ def settle(folder: RunFolder, job: scheduler.Job | None) -> None:
                 folder.write_status(ending, reason)
         folder.leave()
     failures.note(folder.path, reason)
+
+
+def _decisive(overrides: Sequence[str]) -> list[str]:
+    """Those that change what is trained: not ``detach=true``."""
+    return [override for override in overrides if key_of(override).partition(".")[0] not in FREE_SETTINGS]
 
 
 def _short(numbers: Any) -> str:
