@@ -56,7 +56,7 @@ def shown(run: str) -> list[int]:
 
 def test_a_server_gets_every_row_the_configuration_and_the_final_numbers(run_tiny, server):
     outcome = run_tiny("name=a", "images=256", "every.log=64", *ONLINE)
-    assert outcome.status == 0, outcome.err
+    assert outcome.status == 0 and "WARNING" not in outcome.err, outcome.err
     got = server.only
     assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a") == [64, 128, 192, 256]
     assert got.value("images") == 256 and got.value("parameters")["generator"] > 0
@@ -64,6 +64,14 @@ def test_a_server_gets_every_row_the_configuration_and_the_final_numbers(run_tin
     assert got.summary["final/loss_g"] == pytest.approx(final["loss_g"]) and got.summary["state"] == "done"
     assert got.about["jobType"] == "generator" and "groupName" not in got.about and got.exit_code == 0
     assert any("strip" in name for name in got.files)
+
+
+def test_without_a_key_a_run_is_logged_offline_and_nobody_is_asked(run_tiny, server, monkeypatch, tmp_path):
+    monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    outcome = run_tiny("name=a", "images=64", *ONLINE)
+    assert outcome.status == 0 and outcome.err.count("W&B has no key") == 1, outcome.err
+    assert not server.runs and list(Path("outputs/a/wandb").glob("offline-run-*"))
 
 
 @pytest.mark.usefixtures("impatient")

@@ -218,7 +218,7 @@ def _usable(mode: Mode, folder: Path) -> Mode:
 
     if mode == "offline":
         return mode
-    if not wandb.api.api_key:
+    if wandb.run is None and not wandb.login(prompt=False, verify=False):
         log.warning("W&B has no key: this run is logged offline (`wandb login`, then `wandb sync` sends it)")
         return "offline"
     if (problem := _problem_of_server()) or (problem := _send_offline(folder)):
@@ -243,7 +243,8 @@ def _problem_of_server() -> str | None:
         return "it did not answer a moment ago"
     query = {"query": "query Viewer { viewer { id } }", "operationName": "Viewer"}
     try:
-        answer = requests.post(f"{address}/graphql", json=query, auth=("api", wandb.api.api_key or ""), timeout=ANSWER)
+        key = wandb.setup().settings.api_key
+        answer = requests.post(f"{address}/graphql", json=query, auth=("api", key) if key else None, timeout=ANSWER)
         problem = f"{answer.status_code} {answer.reason}" if answer.status_code >= 400 else None
     except requests.exceptions.SSLError:  # of certificates W&B's own program knows others
         return None
