@@ -36,11 +36,16 @@ from src.scoring.scores import Rules
 from src.scoring.titles import LOWER_IS_BETTER
 from src.training.restore import load_data, load_generator
 
-MODEL = ("model=pggan", "width=64", "batch_size=16", "growing.lr=1e-3", "growing.bias_scale=1.0")  # as published
+MODEL = (
+    "model=pggan",
+    "width=64",
+    "batch_size=16",
+    "growing.lr=1e-3",
+    "growing.bias_scale=1.0",
+    "growing.phases=1.0",
+)  # as published
 IMAGES = {16: 15_360, 32: 40_960, 64: 122_880}  # shown, by resolution
 BASELINE = "baseline"
-# Phases half as long as an even division of the run, which leaves more of it for the last resolution.
-HALF = "'${phase_share:${share:${images},2},${model.schedule.start_resolution},${data.resolution}}'"
 SWITCHES: dict[str, tuple[str, ...]] = {  # a variant is the baseline, a switch, or several as in biases+lr-2e-3
     "biases": ("model.generator.bias_scale=he",),  # the discriminator's follow
     "lr-5e-4": ("optim.lr=5e-4",),
@@ -59,7 +64,8 @@ SWITCHES: dict[str, tuple[str, ...]] = {  # a variant is the baseline, a switch,
     "std-of-16": ("model.discriminator.minibatch_std_group=16",),
     "ema-reset": ("model.ema.reset_at_growth=true",),
     "ema-long": ("model.ema.half_life=1_000",),
-    "growth": ("model.schedule.fade_images=" + HALF, "model.schedule.stabilise_images=" + HALF),
+    "growth": ("growing.phases=0.5",),  # which leaves more of the run for the last resolution
+    "enhanced": ("model=enhanced",),  # another model
 }
 SCORES = ("fid", "kid", "precision", "recall", "density", "coverage")
 TILES, SIDE = 16, 64  # of each variant in the picture; pixels a tile has at least

@@ -35,10 +35,13 @@ def share(total: int, parts: int) -> int:
     return max(1, round(total / parts))
 
 
-def phase_share(total: int, start: int, final: int) -> int:
-    """Images of each phase where growing from ``start`` to ``final`` px in equal phases, and two for the last."""
+def phase_share(total: int, start: int, final: int, length: float = 1.0) -> int:
+    """Images of each phase but the last of growing from ``start`` to ``final`` px.
+
+    ``length``: 1 for equal phases, of which the last has two.
+    """
     doublings = max(0, round(math.log2(final / max(start, 1))))  # the schedule says where they cannot be
-    return max(1, total // (2 * doublings + 2))
+    return max(1, int(total * length) // (2 * doublings + 2))
 
 
 def attention_resolution(resolution: int) -> int:
