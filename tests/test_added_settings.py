@@ -17,7 +17,7 @@ def test_a_class_without_a_later_setting_does_what_the_table_says():
 
 
 def test_a_run_of_before_a_setting_was_added_is_the_same_as_one_with_its_value(compose):
-    cfg = OmegaConf.to_container(compose("model=pggan"), resolve=True)
+    cfg = OmegaConf.to_container(compose("model=pggan", "budget=paper"), resolve=True)
     before = identity({**cfg, "model": without_added(cfg["model"])})
     assert "bias_scale" not in before["model"]["generator"]
     assert digest(before) == digest(identity(cfg))

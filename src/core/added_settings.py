@@ -9,7 +9,6 @@ ADDED: dict[str, dict[str, Any]] = {  # by class
     "src.networks.progressive.Generator": {"bias_scale": 1.0, "first_gain": None, "last_gain": 1.0},
     "src.training.adversarial.AdversarialModule": {"fresh_latents": False, "instance_noise": 0.0, "lr_ratio": 1.0},
     "src.training.ema.ExponentialMovingAverage": {"reset_at_growth": False},
-    "src.training.losses.BinaryCrossEntropy": {"label_smoothing": 0.0},
     "src.training.schedule.FixedSchedule": {"lr_decay": 0.0},
     "src.training.schedule.ProgressiveSchedule": {"lr_decay": 0.0},
 }
