@@ -159,8 +159,8 @@ def test_what_was_offline_is_sent_before_a_run_goes_on_online_and_rows_that_are_
         patched.setattr(wandb_logger.WandbRecord, "log_metrics", crash)
         assert run_tiny(*longer).status == 2
     got = server.only
-    assert got.exit_code == 1 and got.summary["state"] == "failed" and "a crash" in got.summary["reason"]
     assert [row["images"] for row in got.rows() if "loss_g" in row] == [64, 128, 192]
+    assert got.exit_code == 1 and got.summary["state"] == "failed" and "a crash" in got.summary["reason"]
     assert run_tiny(*longer).status == 0
     assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a")
     assert got.exit_code == 0 and got.summary["state"] == "done"
