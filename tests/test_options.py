@@ -35,7 +35,7 @@ CONFIGS: list[tuple[str, list[str]]] = [  # between them, they take every file o
     ("train", ["model=classifier", "data=cifar10", "hydra/launcher=gpus"]),
     ("train", ["model=unet", "data=phantom", "callbacks=none", "loss=none"]),
     ("train", ["model=pggan", "loss=relativistic"]),
-    ("train", ["model=dcgan_medical", "data=retinopathy"]),
+    ("train", ["model=dcgan_medical", "data=retinopathy", "loss=bce_smoothed"]),
     ("train", ["data=chest_ct"]),
     ("train", ["data=pannuke"]),
     ("train", ["model=detector", "data.generated=x"]),
