@@ -13,8 +13,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from scipy import stats
+from scipy import special, stats
 from torch import Tensor
 from torchmetrics.image.kid import poly_kernel
 
@@ -86,18 +87,22 @@ def interval(score: float, resampled: Resampled, positive: bool = True) -> Inter
 def over_cases(score: Callable[[Tensor], float], cases: Sequence[str], seed: int = 0) -> Interval | None:
     """The interval, within [0, 1], that a score of N held-out images has with other cases; None where it is not known.
 
+    It is one of the logit: on a line, intervals of an AUC near 1 held in 84 of 100 simulated draws.
+
     Args:
-        score: of the images at these positions (n,); nan where they have none.
+        score: of the images at these positions (n,), from 0 to 1; nan where they have none.
         cases: (N,) that of each image.
     """
     number = {case: place for place, case in enumerate(dict.fromkeys(cases))}
     kept = halves(torch.tensor([number[case] for case in cases]), RESAMPLES, seed)
     values = torch.tensor([score(row.nonzero()[:, 0]) for row in kept])
-    resampled = Resampled(values[values.isfinite()], len(number))
-    ends = interval(score(torch.arange(len(cases))), resampled, positive=False) if len(resampled.values) > 1 else None
-    if ends is None or ends[1] - ends[0] < ROUNDING:
+    values, found = values[values.isfinite()], score(torch.arange(len(cases)))
+    reach = Resampled(values, len(number)).reach() if len(values) > 1 else math.nan
+    if not (0 < found < 1 and 2 * reach >= ROUNDING):
         return None
-    return max(ends[0], 0.0), min(ends[1], 1.0)
+    reach = reach / (found * (1 - found))
+    low, high = special.expit(special.logit(found) + np.array([-reach, reach]))
+    return float(low), float(high)
 
 
 def in_words(name: str, score: float, ends: Interval | None) -> str:
