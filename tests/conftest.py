@@ -30,7 +30,9 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # its kernels run in Python then; read when it is imported
 
 from src.command_line import launch as cli
+from src.command_line import override_parsing, overrides, schema
 from src.command_line.schema import CONF
+from src.inspection import command
 from src.train import PATHS, compare_sweep
 from src.training.job import train
 
@@ -157,3 +159,13 @@ def run_train(
 def run_tiny(run_train: Callable[..., Outcome]) -> Callable[..., Outcome]:
     """``run_train`` with networks and budget small enough for seconds."""
     return lambda *arguments: run_train(*TINY, *arguments)
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/ that may be written to."""
+    own = tmp_path / "conf"
+    shutil.copytree(CONF, own)
+    for module in (schema, overrides, override_parsing, command):
+        monkeypatch.setattr(module, "CONF", own)
+    return own

@@ -14,26 +14,14 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 
-from src.command_line import override_parsing, overrides, schema
+from src.command_line import overrides
 from src.data.folder import FolderData
 from src.inspect import main
-from src.inspection import command, files
+from src.inspection import files
 from src.inspection.alike import nearly_alike
 from src.inspection.questions import only_answer
 from tests.conftest import Outcome
-from tests.data.folders import everything, snapshot, write
-
-SIDE = 16
-
-
-def picture(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(20, 250, (SIDE, SIDE), np.uint8)
-
-
-def blob(seed: int) -> np.ndarray:
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    mask[seed % 8 : seed % 8 + 5, 3 : 7 + seed % 4] = 255
-    return mask
+from tests.data.folders import blob, everything, picture, snapshot, write
 
 
 def segmentation(root: Path, count: int = 12) -> Path:
@@ -53,16 +41,6 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Callabl
         return Outcome(status, *capfd.readouterr())
 
     return run
-
-
-@pytest.fixture
-def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of conf/ that may be written to."""
-    copy = tmp_path / "conf"
-    shutil.copytree(schema.CONF, copy)
-    for module in (schema, overrides, override_parsing, command):
-        monkeypatch.setattr(module, "CONF", copy)
-    return copy
 
 
 def trained_on(outcome: Outcome, *more: str) -> FolderData:

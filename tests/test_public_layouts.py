@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -14,30 +13,18 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 
-from src.command_line import override_parsing, overrides, schema
+from src.command_line import override_parsing, overrides
 from src.inspect import main
-from src.inspection import command
 from src.train import PATHS
 from tests.conftest import SMALL
-from tests.data.folders import write
+from tests.data.folders import SIDE, blob, picture, write
 
-SIDE = 16
 LUNGS = ("adenocarcinoma", "large.cell.carcinoma", "normal", "squamous.cell.carcinoma")
 STAGES = ("_left.lower.lobe_T2_N0_M0_Ib", "_left.hilum_T2_N2_M0_IIIa", "", "_left.hilum_T1_N2_M0_IIIa")
 
 
-def picture(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(20, 250, (SIDE, SIDE), np.uint8)
-
-
 def colour(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(20, 250, (SIDE, SIDE, 3), np.uint8)
-
-
-def blob(seed: int) -> np.ndarray:
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    mask[seed % 8 : seed % 8 + 5, 3 : 7 + seed % 4] = 255
-    return mask
 
 
 def busi(root: Path) -> None:
@@ -194,16 +181,6 @@ LAYOUTS = {
     "ph2": Layout(ph2, (), {"train": 8, "val": 2, "test": 2}, (), ("lesion",)),
     "colon_db": Layout(colon_db, (), {"train": 8, "val": 2, "test": 2}, (), ("c", "p")),
 }  # fmt: skip
-
-
-@pytest.fixture
-def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of conf/ that may be written to."""
-    copy = tmp_path / "conf"
-    shutil.copytree(schema.CONF, copy)
-    for module in (schema, overrides, override_parsing, command):
-        monkeypatch.setattr(module, "CONF", copy)
-    return copy
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -8,6 +8,18 @@ from PIL import Image
 
 from src.data.folder import FolderData
 
+SIDE = 16
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(20, 250, (SIDE, SIDE), np.uint8)
+
+
+def blob(seed: int) -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[seed % 8 : seed % 8 + 5, 3 : 7 + seed % 4] = 255
+    return mask
+
 
 def write(path: Path, pixels: Any, side: int = 12) -> Path:
     """Save an image of one value, or of an array."""

@@ -12,19 +12,7 @@ from PIL import Image
 
 from src.core.errors import UserError
 from src.data.folder import FolderData
-from tests.data.folders import everything, folder_data, write
-
-SIDE = 16
-
-
-def picture(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(20, 250, (SIDE, SIDE), np.uint8)
-
-
-def blob(seed: int) -> np.ndarray:
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    mask[seed % 8 : seed % 8 + 5, 3 : 7 + seed % 4] = 255
-    return mask
+from tests.data.folders import SIDE, blob, everything, folder_data, picture, write
 
 
 def read(root: Path, **options: Any) -> FolderData:
