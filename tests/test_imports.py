@@ -57,7 +57,7 @@ def test_help_shows_what_is_chosen_and_lists_each_group_without_composing_for_it
     )
     outcome = run_train("model=pggan,dcgan", "optim.lr=3", "-m", "--help")
     assert outcome.status == 0 and len(composed) == 1
-    assert "\nloss: bce, hinge, logistic_r1, none, relativistic, wgan_gp\n" in outcome.out
+    assert "\nloss: bce, bce_smoothed, hinge, logistic_r1, none, relativistic, wgan_gp\n" in outcome.out
     assert "\n  name: pggan\n" in outcome.out
     assert "\n  lr: 3\n" in outcome.out and "\nhydra:" not in outcome.out
     assert run_train("modle=pggan", "--help").error == "error: modle is not a setting; did you mean model?"

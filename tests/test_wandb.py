@@ -187,6 +187,27 @@ def test_killed_at_a_random_moment_and_repeated_a_run_has_sent_every_row_once(ru
     assert got.value("images") == 640 and got.summary["state"] == "done" and got.exit_code == 0
 
 
+def test_killed_while_it_told_wandb_of_its_end_a_finished_run_is_sent_whole_when_it_is_repeated(run_tiny, server):
+    mine = ("name=a", "images=256", "every.log=64", *ONLINE)
+    server.fail_when(lambda record: True, HANG)  # from the first request that tells of rows
+    process = Command([*TRAIN, *TINY, *mine], env=dict(os.environ))
+    status = Path("outputs/a/status.json")
+    while process.poll() is None and not (status.exists() and read_json(status)["state"] == "done"):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    server.fail(None)
+    sessions = []
+    for _ in range(2):  # the second has nothing to add
+        outcome = run_tiny(*mine)
+        assert outcome.status == 0 and "finished already" in outcome.err, outcome.err
+        got = server.only
+        assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a")
+        assert got.value("parameters")["generator"] > 0 and got.summary["state"] == "done" and got.exit_code == 0
+        sessions.append(sorted(Path("outputs/a/wandb").glob("run-*")))
+    assert sessions[0] == sessions[1]
+
+
 def test_a_run_of_wandbs_agent_keeps_the_id_that_the_agent_waits_for(run_tiny, server, monkeypatch):
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
     monkeypatch.setenv("WANDB_RUN_ID", "given123")

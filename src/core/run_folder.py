@@ -272,15 +272,19 @@ class RunFolder:
     def is_finished(self, images: int) -> bool:
         """Whether the run here has shown ``images`` and is done."""
         status = self.status()
-        return status.get("state") == "done" and status["images"] >= images and bool(self._read_json("summary.json"))
+        return status.get("state") == "done" and status["images"] >= images and bool(self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """Of the finished run here; empty where there is none."""
+        return self._read_json("summary.json")
 
     def final(self) -> dict[str, float]:
         """The numbers that the finished run here ended with."""
-        return self._read_json("summary.json")["final"]
+        return self.summary()["final"]
 
     def result(self) -> str | None:
         """What the finished run here came to, in words; None where it was not scored."""
-        return self._read_json("summary.json").get("result")
+        return self.summary().get("result")
 
     def status(self) -> dict[str, Any]:
         """Empty where there is none, or a damaged one: the next that is written takes its place."""

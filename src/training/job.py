@@ -48,6 +48,7 @@ from src.training.from_config import build_callbacks, build_loggers, build_modul
 from src.training.module import ClockedModule
 from src.training.scoring import Scorer, check_names
 from src.training.trainer import build_trainer
+from src.training.wandb_sessions import is_left_open
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ def train(cfg: DictConfig, folder: RunFolder) -> float | None:
             folder.check(settings)
             check_same_data(folder, record)
             if folder.is_finished(cfg.images):
+                complete_wandb(cfg.logger, folder)
                 return report_finished(folder, settings)
         return fit(cfg, settings, folder, data, record, split, signals)
 
@@ -255,6 +257,17 @@ def newest_checkpoint(folder: RunFolder) -> Path | None:
             "force=true"
         )
     return None
+
+
+def complete_wandb(loggers: DictConfig, folder: RunFolder) -> None:
+    """Give W&B what it lacks of the finished run in ``folder``, whose process was killed while it did that."""
+    if not ("wandb" in loggers and folder.held and is_left_open(folder.path)):
+        return
+    summary = folder.summary()
+    about = {key: summary[key] for key in ("data_fingerprint", "parameters", "environment", "git") if key in summary}
+    made = build_loggers(OmegaConf.masked_copy(loggers, "wandb"), folder, {**folder.settings(), **about})
+    logging_backends.catch_up(made, float("inf"))
+    logging_backends.finish(made, folder.status(), numbers_of(folder))
 
 
 def report_finished(folder: RunFolder, settings: Mapping[str, Any]) -> float:

@@ -81,7 +81,7 @@ def tensorboard_logger(folder: Path, name: str, settings: dict[str, Any]) -> Log
         return None
 
 
-def catch_up(loggers: Sequence[Logger], images: int) -> None:
+def catch_up(loggers: Sequence[Logger], images: float) -> None:
     """Bring loggers that can be behind level with the run folder, up to ``images`` shown."""
     for logger in loggers:
         if hasattr(logger, "catch_up"):

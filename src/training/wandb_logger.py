@@ -25,7 +25,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from src.core.atomic import write_atomically
 from src.core.metrics_file import MetricsFile
-from src.training.wandb_sessions import Marks, Session, kept_sessions, marks_of
+from src.training.wandb_sessions import CLOSED, Marks, Session, kept_sessions, marks_of
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class WandbRecord(WandbLogger):
         self.system, self.artifacts = system, artifacts
         self.mode: Mode = _usable(mode, folder)
         self.marks: Marks = {}
+        (folder / "wandb" / CLOSED).unlink(missing_ok=True)
         super().__init__(experiment=self._begin())
 
     def _begin(self) -> Any:
@@ -163,6 +164,7 @@ class WandbRecord(WandbLogger):
         for artifact in [] if failed else artifacts_of(self.folder, self.artifacts):
             self.experiment.log_artifact(artifact)
         self.experiment.finish(exit_code=int(failed))
+        (self.folder / "wandb" / CLOSED).touch()
 
 
 def _marks_online(run: Any, sessions: Sequence[Session]) -> Marks:

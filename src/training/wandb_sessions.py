@@ -18,6 +18,7 @@ from typing import Any
 
 BLOCK, FILE_HEADER, CHUNK_HEADER = 32_768, 7, 7  # bytes
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4  # which part of a record a chunk is
+CLOSED = "closed"  # a file beside the sessions: the last of them got the end of the run
 
 Row = dict[str, Any]
 Marks = dict[str, int]  # metric → images shown at its last row
@@ -82,7 +83,7 @@ class Session:
         return islice(self.rows(), self._confirmed()) if self.online else self.rows()
 
     def _confirmed(self) -> int | None:
-        """How many rows W&B's own log says were taken; None where it says nothing."""
+        """How many rows W&B's own log says were taken; None where there is no log."""
         confirmed, sending, told = 0, 0, False
         try:
             lines = (self.folder / "logs" / "debug-internal.log").read_text(errors="replace").splitlines()
@@ -93,12 +94,19 @@ class Session:
                 entry = json.loads(line)
             except ValueError:
                 continue
-            message = entry.get("msg", "") if isinstance(entry, dict) else ""
+            if not isinstance(entry, dict):
+                continue
+            message, told = entry.get("msg", ""), told or entry.get("level") == "INFO"
             if message == "filestream: sending request":
-                sending, told = entry.get("history_lines", 0), True
+                sending = entry.get("history_lines", 0)
             elif message == "filestream: request sent" and str(entry.get("status", "")).startswith("2"):
                 confirmed, sending = confirmed + sending, 0
         return confirmed if told else None
+
+
+def is_left_open(folder: Path) -> bool:
+    """Whether the last visit to the run in ``folder`` was killed before its session had got all of it."""
+    return (folder / "wandb").is_dir() and not (folder / "wandb" / CLOSED).exists()
 
 
 def sessions_of(folder: Path) -> list[Session]:
