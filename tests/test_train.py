@@ -292,6 +292,16 @@ def test_a_folder_of_other_settings_is_refused_and_left_alone(run_tiny):
     assert {p: p.read_bytes() for p in before} == before
 
 
+def test_a_run_goes_on_whatever_a_setting_says_from_which_others_alone_are_computed(run_tiny):
+    """As of a DCGAN, which does not grow, or of a run from before there was that setting."""
+    run_tiny("name=a", "images=64")
+    outcome = run_tiny("name=a", "images=128", "growing.lr=1e-4")
+    assert outcome.status == 0 and "resuming" in outcome.err, outcome.err
+    run_tiny("name=b", "images=64", "optim.lr=${growing.lr}")
+    outcome = run_tiny("name=b", "images=128", "optim.lr=${growing.lr}", "growing.lr=1e-4")
+    assert outcome.status == 2 and "other settings (optim.lr was" in outcome.error
+
+
 def test_a_finished_run_keeps_its_record_and_says_how_to_score_it(run_tiny):
     run_tiny("name=a", "images=64")
     before = {p: p.read_bytes() for p in Path("outputs/a").rglob("*") if p.is_file() and p.name != "run.log"}

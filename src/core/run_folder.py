@@ -30,6 +30,9 @@ FREE_SETTINGS = (
     "progress", "scores",
 )  # fmt: skip
 
+# Of which others are computed, those of the model and the optimiser, and nothing else.
+SOURCES = ("growing",)
+
 # Of the trainer's, those that decide on the numbers; a flag of Lightning's, or how a GPU is used, may differ.
 TRAINER_SETTINGS = ("accelerator", "devices", "num_nodes", "precision", "threads")
 
@@ -76,7 +79,7 @@ def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] 
 
 def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide what is trained, as an earlier version has them; ``images`` alone says for how long."""
-    kept = {key: _without_cache(value) for key, value in settings.items() if key not in FREE_SETTINGS}
+    kept = {key: _without_cache(value) for key, value in settings.items() if key not in FREE_SETTINGS + SOURCES}
     model = without_added(kept["model"])
     if "trainer" in kept:
         trainer = {"num_nodes": 1, **kept["trainer"]}  # which earlier versions did not have
