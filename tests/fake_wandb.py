@@ -32,8 +32,9 @@ class Record:
     files: dict[str, bytes] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Of the history."""
-        return [json.loads(line) for line in self.lines]
+        """Of the history: of a step that was sent again, the last."""
+        rows = (json.loads(line) for line in self.lines)
+        return list({row["_step"]: row for row in rows}.values())
 
     def column(self, name: str) -> list[Any]:
         return [row[name] for row in self.rows() if name in row]

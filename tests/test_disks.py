@@ -125,9 +125,10 @@ def test_a_disk_that_fills_up_in_training_is_one_line_and_the_run_goes_on_when_t
     assert run_tiny(*asked).status == 0
 
     # The finished run is shown also where nothing can be written, and what is not finished says so.
+    (small_disk / "a/wandb").mkdir()  # as of one that was killed while it told W&B of its end
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    outcome = run_tiny(*asked)
-    assert outcome.status == 0 and "finished already" in outcome.err
+    outcome = run_tiny(*asked, "logger=wandb")
+    assert outcome.status == 0 and "finished already" in outcome.err and "W&B" not in outcome.err
     for other in (("force=true",), ("name=b", "-m")):
         outcome = run_tiny(*asked, *other)
         assert outcome.status == 2 and "can only be read" in outcome.err and "Traceback" not in outcome.err

@@ -51,5 +51,9 @@ def test_a_run_that_is_done_is_not_queued_again_whatever_changes_nothing_of_it(t
     run.write_summary({"final": {}})
     (run.path / "overrides.json").write_text(json.dumps(["seed=1", "detach=true"]))
     said = SimpleNamespace(overrides=SimpleNamespace(task=asked))
-    settings = cast(Any, SimpleNamespace(force=False, images=64, hydra=said))
+    settings = cast(Any, SimpleNamespace(force=False, images=64, hydra=said, logger={"wandb": {}}))
+    assert Planned((), settings, run, 0).is_finished is finished
+    (run.path / "wandb").mkdir()  # of a visit that was killed while it told W&B of its end
+    assert not Planned((), settings, run, 0).is_finished
+    settings.logger = {}
     assert Planned((), settings, run, 0).is_finished is finished

@@ -143,6 +143,25 @@ def test_a_run_that_was_offline_and_resumed_is_sent_row_by_row_in_order(run_tiny
     assert got.value("images") == 384 and got.summary["images"] == 384
 
 
+def test_what_was_synced_while_it_was_written_is_sent_whole_by_the_next_sync(run_tiny, server, monkeypatch):
+    log_metrics = wandb_logger.WandbRecord.log_metrics
+
+    def synced(logger, metrics, step=None):
+        log_metrics(logger, metrics, step)
+        if metrics.get("images") in (128, 320):
+            time.sleep(2 * wandb_logger.FLUSH)
+            sync("outputs/a", server)
+            assert any(Path("outputs/a").glob("wandb/*/*.synced"))
+
+    monkeypatch.setattr(wandb_logger.WandbRecord, "log_metrics", synced)
+    for images in (256, 384):
+        run_tiny("name=a", f"images={images}", "every.log=64", "logger=wandb")
+        sync("outputs/a", server)
+        got = server.only
+        assert [row["images"] for row in got.rows() if "loss_g" in row] == shown("outputs/a")
+        assert got.summary["state"] == "done" and got.exit_code == 0
+
+
 def test_what_was_offline_is_sent_before_a_run_goes_on_online_and_rows_that_are_shown_again_are_left_out(
     run_tiny, server, monkeypatch
 ):

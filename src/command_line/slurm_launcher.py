@@ -57,8 +57,10 @@ class Planned:
 
     @property
     def is_finished(self) -> bool:
-        """Whether its run is done, by the same overrides that decide on it: then it need not be queued."""
+        """Whether its run is done, by the same overrides that decide on it, and told: then it need not be queued."""
         if self.cfg.force or not self.folder.path.is_dir() or not self.folder.is_finished(self.cfg.images):
+            return False
+        if "wandb" in self.cfg.logger and self.folder.lacks_wandb_end:
             return False
         with suppress(OSError, ValueError):
             return _decisive(json.loads((self.folder.path / "overrides.json").read_text())) == _decisive(self.asked)

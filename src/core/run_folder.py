@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ TRAINER_SETTINGS = ("accelerator", "devices", "num_nodes", "precision", "threads
 
 RESTORE = "restore it, choose another folder with name=<another>, or train anew with force=true"
 LOCK, LOG = ".lock", "run.log"
+CLOSED = "wandb/closed"  # W&B's last session has got the end of the run
 STATES = ("running", "done", "interrupted", "failed", "requeued", "cancelled")
 SIGNS = (  # what only a run or a study makes, if it is its lock that lies beside it
     "classifier", "config.yaml", "data.json", "generators", "metrics.csv", "overrides.json", "status.json",
@@ -276,6 +278,11 @@ class RunFolder:
         """Whether the run here has shown ``images`` and is done."""
         status = self.status()
         return status.get("state") == "done" and status["images"] >= images and bool(self.summary())
+
+    @property
+    def lacks_wandb_end(self) -> bool:
+        """Whether the last visit was killed before W&B's session had got all of it, and another can still tell it."""
+        return os.access(self.path / "wandb", os.W_OK) and not (self.path / CLOSED).exists()
 
     def summary(self) -> dict[str, Any]:
         """Of the finished run here; empty where there is none."""

@@ -48,7 +48,6 @@ from src.training.from_config import build_callbacks, build_loggers, build_modul
 from src.training.module import ClockedModule
 from src.training.scoring import Scorer, check_names
 from src.training.trainer import build_trainer
-from src.training.wandb_sessions import is_left_open
 
 log = logging.getLogger(__name__)
 
@@ -261,11 +260,12 @@ def newest_checkpoint(folder: RunFolder) -> Path | None:
 
 def complete_wandb(loggers: DictConfig, folder: RunFolder) -> None:
     """Give W&B what it lacks of the finished run in ``folder``, whose process was killed while it did that."""
-    if not ("wandb" in loggers and folder.held and is_left_open(folder.path)):
+    if not ("wandb" in loggers and folder.held and folder.lacks_wandb_end):
         return
     summary = folder.summary()
-    about = {key: summary[key] for key in ("data_fingerprint", "parameters", "environment", "git") if key in summary}
-    made = build_loggers(OmegaConf.masked_copy(loggers, "wandb"), folder, {**folder.settings(), **about})
+    about = ("data_fingerprint", "parameters", "environment", "git")
+    settings = folder.settings() | {key: summary[key] for key in about if key in summary}
+    made = build_loggers(OmegaConf.masked_copy(loggers, "wandb"), folder, settings)
     logging_backends.catch_up(made, float("inf"))
     logging_backends.finish(made, folder.status(), numbers_of(folder))
 

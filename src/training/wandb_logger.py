@@ -25,7 +25,8 @@ from pytorch_lightning.loggers import WandbLogger
 
 from src.core.atomic import write_atomically
 from src.core.metrics_file import MetricsFile
-from src.training.wandb_sessions import CLOSED, Marks, Session, kept_sessions, marks_of
+from src.core.run_folder import CLOSED
+from src.training.wandb_sessions import Marks, Session, kept_sessions, marks_of, take_back_early_marks
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,10 @@ class WandbRecord(WandbLogger):
     ) -> None:
         self.folder, self.options, self.best = folder, dict(options), best
         self.system, self.artifacts = system, artifacts
+        take_back_early_marks(folder)
         self.mode: Mode = _usable(mode, folder)
         self.marks: Marks = {}
-        (folder / "wandb" / CLOSED).unlink(missing_ok=True)
+        (folder / CLOSED).unlink(missing_ok=True)
         super().__init__(experiment=self._begin())
 
     def _begin(self) -> Any:
@@ -164,7 +166,8 @@ class WandbRecord(WandbLogger):
         for artifact in [] if failed else artifacts_of(self.folder, self.artifacts):
             self.experiment.log_artifact(artifact)
         self.experiment.finish(exit_code=int(failed))
-        (self.folder / "wandb" / CLOSED).touch()
+        take_back_early_marks(self.folder)
+        (self.folder / CLOSED).touch()
 
 
 def _marks_online(run: Any, sessions: Sequence[Session]) -> Marks:

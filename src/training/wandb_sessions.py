@@ -18,7 +18,6 @@ from typing import Any
 
 BLOCK, FILE_HEADER, CHUNK_HEADER = 32_768, 7, 7  # bytes
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4  # which part of a record a chunk is
-CLOSED = "closed"  # a file beside the sessions: the last of them got the end of the run
 
 Row = dict[str, Any]
 Marks = dict[str, int]  # metric → images shown at its last row
@@ -36,7 +35,7 @@ class Session:
 
     @property
     def is_sent(self) -> bool:
-        """Whether ``wandb sync`` has sent it."""
+        """Whether ``wandb sync`` has sent it, as its mark says."""
         return any(self.folder.glob("*.wandb.synced"))
 
     def rows(self) -> Iterator[Row]:
@@ -104,15 +103,21 @@ class Session:
         return confirmed if told else None
 
 
-def is_left_open(folder: Path) -> bool:
-    """Whether the last visit to the run in ``folder`` was killed before its session had got all of it."""
-    return (folder / "wandb").is_dir() and not (folder / "wandb" / CLOSED).exists()
-
-
 def sessions_of(folder: Path) -> list[Session]:
     """Of the run in ``folder``, in the order of their beginning."""
     found = {path for path in (folder / "wandb").glob("*run-*") if re.match(r"(offline-)?run-\d", path.name)}
     return [Session(path) for path in sorted(found, key=lambda path: path.name.removeprefix("offline-"))]
+
+
+def take_back_early_marks(folder: Path) -> None:
+    """Unmark sessions that were synced and then written to, whose rest ``wandb sync`` would leave out for ever.
+
+    It then sends them from their beginning, each row at the same step, where W&B keeps one.
+    """
+    for session in sessions_of(folder):
+        for mark in session.folder.glob("*.wandb.synced"):
+            if mark.stat().st_mtime_ns < mark.with_suffix("").stat().st_mtime_ns:
+                mark.unlink()
 
 
 def kept_sessions(folder: Path) -> list[Session]:

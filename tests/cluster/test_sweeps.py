@@ -121,8 +121,8 @@ def test_the_same_sweep_started_twice_waits_for_the_same_jobs_and_a_driver_may_l
     for driver in drivers:
         status, err = login.finish(driver)
         assert status == 0, err
+        assert {state["state"] for state in login.states("sweep").values()} == {"done"}  # at the end of the first too
         assert "queued: " not in err.replace("in the queue already", "")
-    assert {state["state"] for state in login.states("sweep").values()} == {"done"}
     assert (login.folder / "outputs/sweep/compare.html").exists()
     names = (login.folder / "outputs/sweep/.slurm/jobs.json").read_text()
     assert names.count("_0") == 1 and names.count("_1") == 1
