@@ -15,6 +15,7 @@ import wandb
 import yaml
 
 from src.training import wandb_logger
+from src.training.wandb_sessions import sessions_of
 from tests.conftest import ROOT, SMALL, TINY, TRAIN, read_json
 from tests.fake_wandb import HANG, FakeWandb
 from tests.forked import Command
@@ -141,6 +142,20 @@ def test_a_run_that_was_offline_and_resumed_is_sent_row_by_row_in_order(run_tiny
     assert [row["images"] for row in got.rows() if "samples" in row] == [0, 128, 256, 384]
     assert got.column("_step") == list(range(len(got.lines)))
     assert got.value("images") == 384 and got.summary["images"] == 384
+
+
+@pytest.mark.parametrize("images", [192, 256])
+def test_rows_that_the_server_has_and_a_kill_kept_from_the_disk_are_sent_once(run_tiny, server, images):
+    run_tiny("name=a", "images=192", "every.log=64", *ONLINE)
+    (session,) = sessions_of(Path("outputs/a"))
+    (record,) = session.folder.glob("*.wandb")
+    while any(row["images"] == 128 for row in session.rows()):  # the last two rows, and that of the pictures
+        os.truncate(record, record.stat().st_size - 16)
+    Path("outputs/a/wandb/closed").unlink()
+    assert run_tiny("name=a", f"images={images}", "every.log=64", *ONLINE).status == 0
+    rows = server.only.rows()
+    assert [row["images"] for row in rows if "loss_g" in row] == shown("outputs/a")
+    assert [row["images"] for row in rows if "losses" in row] == sorted({192, images})
 
 
 def test_what_was_synced_while_it_was_written_is_sent_whole_by_the_next_sync(run_tiny, server, monkeypatch):

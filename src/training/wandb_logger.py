@@ -26,7 +26,7 @@ from pytorch_lightning.loggers import WandbLogger
 from src.core.atomic import write_atomically
 from src.core.metrics_file import MetricsFile
 from src.core.run_folder import CLOSED
-from src.training.wandb_sessions import Marks, Session, kept_sessions, marks_of, take_back_early_marks
+from src.training.wandb_sessions import Marks, Session, kept_sessions, marks_of, take_back_early_marks, unwritten
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class WandbRecord(WandbLogger):
         take_back_early_marks(folder)
         self.mode: Mode = _usable(mode, folder)
         self.marks: Marks = {}
+        self._unwritten, self._reached = 0, -1  # rows that W&B has and no session, and the images of its last one
         (folder / CLOSED).unlink(missing_ok=True)
         super().__init__(experiment=self._begin())
 
@@ -96,6 +97,8 @@ class WandbRecord(WandbLogger):
         options = {**self.options, "id": run_id(self.folder), "dir": self.folder, "mode": mode}
         run = wandb.init(**options, resume="allow", settings=settings)  # offline too: sent behind what was sent
         self.marks = marks_of(sessions) if mode == "offline" else _marks_online(run, sessions)
+        self._unwritten = 0 if mode == "offline" else unwritten(sessions, run.starting_step)
+        self._reached = run.summary.get("images", -1) if self._unwritten else -1
         run.define_metric("images")
         run.define_metric("*", step_metric="images")
         for end, names in self.best.items():
@@ -108,9 +111,11 @@ class WandbRecord(WandbLogger):
         images = int(metrics.get("images", step))
         new = {name: value for name, value in metrics.items() if images > self.marks.get(name, -1)}
         new.pop("images", None)
-        if new:
+        if new and self._unwritten and images <= self._reached:
+            self._unwritten -= 1
+        elif new:
             self.experiment.log({"images": images, **new})
-            self.marks |= dict.fromkeys(new, images)
+        self.marks |= dict.fromkeys(new, images)
 
     def catch_up(self, images: float) -> None:
         """Log the rows and grids of the run folder, up to ``images`` shown, that W&B lacks."""

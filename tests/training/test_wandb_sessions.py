@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import wandb
 
-from src.training.wandb_sessions import Session, marks_of, sessions_of
+from src.training.wandb_sessions import Session, marks_of, sessions_of, unwritten
 
 STARTED = {"level": "INFO", "msg": "stream: started"}
 ASKED = {"level": "INFO", "msg": "filestream: sending request", "history_lines": 2}
@@ -25,6 +25,7 @@ def online(tmp_path_factory: pytest.TempPathFactory) -> Session:
     for images in (10, 20, 30):
         run.log({"images": images, "loss": 0.5})
     run.finish()
+    wandb.teardown()  # its process, which may write to the folder until then
     (session,) = sessions_of(folder)
     return Session(session.folder.rename(session.folder.with_name(session.folder.name.removeprefix("offline-"))))
 
@@ -42,3 +43,10 @@ def test_rows_of_an_online_session_count_as_sent_where_its_log_says_so_or_there_
     if log is not None:
         written.write_text("".join(json.dumps(line) + "\n" for line in log))
     assert marks_of([online]).get("loss") == images
+
+
+def test_rows_that_a_kill_kept_from_the_disk_are_counted_from_the_steps_of_the_last_online_session(online: Session):
+    assert [unwritten([online], there) for there in (2, 3, 5)] == [0, 0, 2]
+    offline = Session(online.folder.with_name("offline-" + online.folder.name))
+    offline.folder.symlink_to(online.folder)
+    assert unwritten([online, offline], 9) == 0 == unwritten([], 9)
