@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.lib.format import open_memmap
+from numpy.typing import DTypeLike
 
 from src.core.errors import UserError
 from src.data.coco import Annotated
-from src.data.decode import DECODER_VERSION
+from src.data.decode import DECODER_VERSION, windowed
 from src.data.decoding import NOTES, Decoding
 from src.data.file_decoder import DecodeSettings, FileDecoder, Job
 from src.data.findings import Decoded, Findings, judge
@@ -22,7 +24,7 @@ from src.data.formats.base import BadFile, Header
 from src.data.formats.values import HU_OFFSET
 from src.data.listing import MaskFile, Sample
 from src.data.scale import Scale
-from src.data.store import FORMAT, create_array
+from src.data.store import FORMAT, RowWriter, create_array
 
 Result = TypeVar("Result")
 
@@ -52,13 +54,14 @@ class Builder:
 
     def key(self) -> str:
         """Fingerprint of the decoder, the files (path, size, time of change) and settings; splits are no part of it."""
+        resolved = cache(Path.resolve)
         files = [
             (
                 sample.file,
                 label,
                 sample.array,
-                _stamp(sample.image),
-                [[_stamp(path) for path in paths] for paths in sample.masks],
+                _stamp(sample.image, resolved),
+                [[_stamp(path, resolved) for path in paths] for paths in sample.masks],
             )
             for sample, label in zip(self.samples, self.labels, strict=True)
         ]
@@ -90,10 +93,14 @@ class Builder:
             raise UserError("data.window is for 16-bit images, these have 8 bits: set it to null")
         found = self._judged(decoded, window)
         grey = self.settings.channels is None and all(image.grey for image in decoded)
+        channels = 1 if grey else None
         rows = np.array([image.row for image in decoded])
-        _write_images(folder / "images.npy", decoder.images, rows, deep, window, 1 if grey else None)
+        if window is None or self.settings.window is not None:  # which the decoder has gone by
+            _write_rows(folder / "images.npy", decoder.images, rows, np.uint16 if deep.any() else np.uint8, channels)
+        else:
+            _write_images(folder / "images.npy", decoder.images, rows, deep, window, channels)
         if self.settings.mask_names:
-            _write_rows(folder / "masks.npy", decoder.masks, rows)
+            _write_rows(folder / "masks.npy", decoder.masks, rows, np.uint8)
         np.save(folder / "labels.npy", np.array([self._label(image) for image in decoded], np.int64))
         for name in (decoder.images.name, decoder.masks.name, NOTES):
             (folder / name).unlink(missing_ok=True)
@@ -255,45 +262,36 @@ def _is_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> bool:
 
 
 def _write_images(
-    path: Path,
-    decoded: Path,
-    rows: np.ndarray,
-    deep: np.ndarray,
-    window: tuple[float, float] | None,
-    channels: int | None,
+    path: Path, decoded: Path, rows: np.ndarray, deep: np.ndarray, window: tuple[float, float], channels: int | None
 ) -> None:
-    """Write (N, C, H, W) of ``rows``: uint8 as it is, or all as uint16, ``deep`` rows windowed to the whole range.
+    """Write (N, C, H, W) of ``rows`` as uint16, ``deep`` ones windowed to the whole range.
 
     ``channels``: how many are kept; None: all.
     """
-    if window is None:
-        return _write_rows(path, decoded, rows, channels)
-    low, high = window
-    values = np.arange(65536)
-    windowed = np.rint(((values - low) / (high - low)).clip(0, 1) * 65535).astype(np.uint16)
-    widened = (values * 257).clip(0, 65535).astype(np.uint16)  # 255 → 65535
-    shape = np.load(decoded, mmap_mode="r")[:1, :channels].shape
-    create_array(path, np.uint16, (len(rows), *shape[1:]))
-    for start in range(0, len(rows), CHUNK):
-        images, part = open_memmap(path, "r+"), np.load(decoded, mmap_mode="r")[:, :channels]
-        for place in range(start, min(start + CHUNK, len(rows))):
-            images[place] = (windowed if deep[place] else widened)[part[rows[place]]]
+    create_array(path, np.uint16, (len(rows), *np.load(decoded, mmap_mode="r")[0, :channels].shape))
+    with RowWriter(path) as images:
+        for start in range(0, len(rows), CHUNK):
+            part = np.load(decoded, mmap_mode="r")[:, :channels]
+            for place in range(start, min(start + CHUNK, len(rows))):
+                images.write(place, windowed(part[rows[place]], window, deep[place]))
 
 
-def _write_rows(path: Path, decoded: Path, rows: np.ndarray, channels: int | None = None) -> None:
-    """Write ``rows`` as uint8. What is mapped is let go of in between, so that memory does not grow with the arrays."""
+def _write_rows(path: Path, decoded: Path, rows: np.ndarray, dtype: DTypeLike, channels: int | None = None) -> None:
+    """Write ``rows`` as they are. What is mapped is let go of in between, so that memory does not grow with them."""
     array = np.load(decoded, mmap_mode="r")
-    if array.dtype == np.uint8 and len(rows) == len(array) and array[:1, :channels].shape[1] == array.shape[1]:
+    if array.dtype == dtype and len(rows) == len(array) and channels in (None, array.shape[1]):
         decoded.rename(path)  # it is what is wanted already
         return
-    create_array(path, np.uint8, (len(rows), *array[:1, :channels].shape[1:]))
+    create_array(path, dtype, (len(rows), *array[0, :channels].shape))
     for start in range(0, len(rows), CHUNK):
         some = rows[start : start + CHUNK]
         open_memmap(path, "r+")[start : start + CHUNK] = np.load(decoded, mmap_mode="r")[some, :channels]
 
 
-def _stamp(path: MaskFile) -> tuple[Any, ...]:
+def _stamp(path: MaskFile, resolved: Callable[[Path], Path]) -> tuple[Any, ...]:
+    """``resolved``: of a folder, whose every file would walk up to the root again."""
     if isinstance(path, Annotated):
-        return (*_stamp(path.file), path.image)
+        return (*_stamp(path.file, resolved), path.image)
     stat = path.stat()
-    return str(path.resolve()), stat.st_size, stat.st_mtime_ns
+    name = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
+    return str(name), stat.st_size, stat.st_mtime_ns

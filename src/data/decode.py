@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def is_grey(image: np.ndarray) -> bool:
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
     """(H, W) or (H, W, 3) → (channels, H, W); colour becomes luminance where one channel is asked for."""
     if image.ndim == 2:
-        return np.broadcast_to(image, (channels, *image.shape))
+        return image[None] if channels == 1 else np.broadcast_to(image, (channels, *image.shape))
     if channels == 3:
         return image.transpose(2, 0, 1)
     grey = image[..., 0] if is_grey(image) else np.rint(image @ LUMA).astype(image.dtype)
@@ -59,6 +60,18 @@ def resize_image(image: np.ndarray, size: tuple[int, int], box: Box) -> np.ndarr
     real = Image.fromarray(image.astype(np.float32))  # Pillow filters no 16-bit mode
     real = real.resize(size, Image.Resampling.LANCZOS, box=box)
     return np.rint(np.asarray(real)).clip(0, 65535).astype(np.uint16)
+
+
+@lru_cache(maxsize=1)
+def _tables(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    values = np.arange(65536)
+    windowed = np.rint(((values - low) / (high - low)).clip(0, 1) * 65535).astype(np.uint16)
+    return windowed, (values * 257).clip(0, 65535).astype(np.uint16)  # 255 → 65535
+
+
+def windowed(image: np.ndarray, window: tuple[float, float], deep: bool) -> np.ndarray:
+    """uint16: values from ``window``, where they are ``deep``, or those of 8 bits, on the whole range."""
+    return _tables(*window)[0 if deep else 1].take(image)
 
 
 def square_pixels(spacing: Sequence[float]) -> tuple[float, float]:
@@ -92,9 +105,10 @@ def fit_frame(image: np.ndarray, frame: tuple[int, int], fit: str, resize: Resiz
         return resize(image, (wide, high), (left, top, left + kept_width, top + kept_height))
     scale = min(high / height, wide / width)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    resized = resize(image, (new_width, new_height), (0, 0, width, height))
+    if (new_height, new_width) == frame:
+        return resized
     top, left = (high - new_height) // 2, (wide - new_width) // 2
     fitted = np.zeros((high, wide, *image.shape[2:]), image.dtype)
-    fitted[top : top + new_height, left : left + new_width] = resize(
-        image, (new_width, new_height), (0, 0, width, height)
-    )
+    fitted[top : top + new_height, left : left + new_width] = resized
     return fitted

@@ -23,6 +23,7 @@ from src.data.progress import shown
 
 log = logging.getLogger(__name__)
 
+ROWS = 2  # part of each note: raise it when what is written into rows changes, though not what becomes of them
 NOTES = "decoding.jsonl"  # what a stopped build has done: one line for each time that it was written to the disk
 EVERY = 5.0  # seconds of work that a kill or a power cut costs at most
 CHUNK = 16  # images that a process is given at once, at most: enough that handing them over costs nothing
@@ -109,8 +110,9 @@ class Decoding:
                 with open(path, "rb+") as file:
                     os.fsync(file.fileno())
         values = np.flatnonzero(self.histogram)
-        line = {name: [_plain(one) for one in results] for name, results in self._new.items()}
+        line: dict[str, Any] = {name: [_plain(one) for one in results] for name, results in self._new.items()}
         line["histogram"] = [values.tolist(), self.histogram[values].tolist()]
+        line["rows_are"] = ROWS
         with open(self._notes, "a") as notes:
             notes.write(json.dumps(line) + "\n")
             notes.flush()
@@ -126,6 +128,8 @@ class Decoding:
                 try:
                     line = json.loads(text)
                 except ValueError:  # a kill has left it half-written
+                    break
+                if line.get("rows_are") != ROWS:  # an earlier version's, which windowed them later
                     break
                 whole += len(text)
                 for name, noted in self._noted.items():

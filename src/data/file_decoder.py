@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
 from src.core.errors import UserError
 from src.data import decode, formats
@@ -19,6 +18,7 @@ from src.data.instances import fit_instances
 from src.data.listing import Sample
 from src.data.mask_reduction import resize_mask
 from src.data.masks import LabelMap, name_of, read_masks
+from src.data.store import RowWriter
 
 Asked = TypeVar("Asked")
 Result = TypeVar("Result")
@@ -91,9 +91,10 @@ class FileDecoder:
         return Done([self._attempt(self._header, sample) for sample in samples])
 
     def rows(self, jobs: Sequence[Job]) -> Done:
-        """Write the rows; a list of Decoded each. No row stays mapped, so that memory does not grow with the arrays."""
-        rows = _Rows(open_memmap(self.images, "r+"), open_memmap(self.masks, "r+"))
-        return Done([self._attempt(lambda job: list(self._decode(job, rows)), job) for job in jobs], rows.histogram)
+        """Write the rows, 16-bit values windowed where the settings say how; a list of Decoded each."""
+        with RowWriter(self.images) as images, RowWriter(self.masks) as masks:
+            rows = _Rows(images, masks, self.settings.window)
+            return Done([self._attempt(lambda job: list(self._decode(job, rows)), job) for job in jobs], rows.histogram)
 
     def _attempt(self, function: Callable[[Asked], Result], asked: Asked) -> Result | BadFile:
         try:
@@ -132,15 +133,12 @@ class FileDecoder:
             if several and settings.slices == "masked" and not mask.any():
                 continue
             row = rows[number]
-            for channel, plane in enumerate(mask):
-                fitted = fit_instances(plane, fit_mask) if settings.instances else fit_mask(plane)
-                stored.masks[row, channel] = fitted
-            fitted = decode.fit_frame(decode.stretch(image, stretch), settings.frame, settings.fit)
-            stored.images[row] = decode.to_channels(fitted, stored.images.shape[1])
-            if settings.window is None:
-                stored.count(image)
+            fitted_masks = [fit_instances(plane, fit_mask) if settings.instances else fit_mask(plane) for plane in mask]
+            stored.write(row, image, decode.fit_frame(decode.stretch(image, stretch), settings.frame, settings.fit))
+            if fitted_masks:
+                stored.masks.write(row, fitted_masks)
             file = f"{sample.file}#{number:03d}" if several else sample.file
-            yield Decoded.of(image, mask > 0, stored.masks[row], row, job.index, file, number)
+            yield Decoded.of(image, mask > 0, fitted_masks, row, job.index, file, number)
 
     def _check_places(self, sample: Sample, header: Header) -> None:
         """Raises BadFile where a volume and its labels do not lie in the same place."""
@@ -168,11 +166,17 @@ class FileDecoder:
 class _Rows:
     """The arrays, and what is counted of what goes there."""
 
-    images: np.ndarray
-    masks: np.ndarray
+    images: RowWriter
+    masks: RowWriter
+    window: tuple[float, float] | None
     histogram: np.ndarray | None = None
 
-    def count(self, image: np.ndarray) -> None:
-        if image.dtype == np.uint16:
+    def write(self, row: int, image: np.ndarray, fitted: np.ndarray) -> None:
+        """``fitted``: of ``image``, which is what counts where the window is still to be found."""
+        if self.window is None and image.dtype == np.uint16:
             counts = np.bincount(image.ravel(), minlength=65536)
             self.histogram = counts if self.histogram is None else self.histogram + counts
+        pixels = decode.to_channels(fitted, self.images.shape[0])
+        if self.window is not None and self.images.dtype == np.uint16:
+            pixels = decode.windowed(pixels, self.window, image.dtype == np.uint16)
+        self.images.write(row, pixels)

@@ -22,6 +22,7 @@ FEW, LARGE = 4, 64  # values at most of such an image, and its pixels at least
 MOST, OF_MOST = 0.5, 0.75  # masks that cover more than this, in so many of the images, are most likely dark on white
 MEANS = ("covered", "kept", "parts", "parts_kept")  # of Decoded: averaged over the images that have the structure
 WHOLE = np.ones((3, 3), int)  # parts that touch at a corner are one
+Masks = np.ndarray | Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,13 @@ class Decoded:
 
     @classmethod
     def of(
-        cls, image: np.ndarray, mask: np.ndarray, stored: np.ndarray, row: int, sample: int, file: str, number: int
+        cls, image: np.ndarray, mask: Masks, stored: Masks, row: int, sample: int, file: str, number: int
     ) -> Decoded:
-        """``mask`` and ``stored``: (K, H, W), 0 or 1, as in the file and as kept."""
+        """``mask`` and ``stored``: K of (H, W), 0 or 1, as in the file and as kept."""
         return cls(
             row, sample, file, (image.shape[1], image.shape[0]), is_grey(image), image.dtype == np.uint16,
             int(image.max()), has_few_values(image), _means(mask), _means(stored), _parts(mask), _parts(stored),
-            hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(), number,
+            _digest(image), number,
         )  # fmt: skip
 
 
@@ -108,8 +109,9 @@ def judge(
 
 def has_few_values(image: np.ndarray) -> bool:
     """Whether two to four values or colours occur in an image that is large enough to show more."""
-    some = image[:: max(1, image.shape[0] // 16)]  # most images show more there
-    return image.shape[0] * image.shape[1] >= LARGE and _count(some) <= FEW and 1 < _count(image) <= FEW
+    height, width = image.shape[:2]
+    some = image[:: max(1, height // 16), :: max(1, width // 16)]  # most images show more there
+    return height * width >= LARGE and _count(some) <= FEW and 1 < _count(image) <= FEW
 
 
 def _count(image: np.ndarray) -> int:
@@ -197,15 +199,21 @@ def _unlike(decoded: Sequence[Decoded]) -> list[str]:
     ]
 
 
+def _digest(image: np.ndarray) -> str:
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else 0.0
 
 
-def _means(masks: np.ndarray) -> tuple[float, ...]:
+def _means(masks: Masks) -> tuple[float, ...]:
     return tuple(float(mask.mean()) for mask in masks)
 
 
-def _parts(masks: np.ndarray) -> tuple[int, ...]:
+def _parts(masks: Masks) -> tuple[int, ...]:
     return tuple(int(ndimage.label(mask, WHOLE)[1]) for mask in masks)
 
 

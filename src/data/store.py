@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
 from src.core.atomic import PARTIAL, sync_folder
@@ -134,6 +134,28 @@ def create_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.mem
             for start in range(array.offset, size, BLOCK):
                 file.write(bytes(min(BLOCK, size - start)))
     return array
+
+
+class RowWriter:
+    """Writes rows of an array on disk, in any order; half the time of mapped memory, none of which is held."""
+
+    def __init__(self, path: Path) -> None:
+        array = np.load(path, mmap_mode="r")
+        self.dtype, self.shape, self._start = array.dtype, array.shape[1:], array.offset
+        self._file = open(path, "rb+")  # noqa: SIM115 - closed by __exit__
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, row: int, values: ArrayLike) -> None:
+        """``values``: of a row's shape, or such that they can be broadcast to it."""
+        content = np.empty(self.shape, self.dtype)
+        content[...] = values
+        self._file.seek(self._start + row * content.nbytes)
+        self._file.write(content.data)
 
 
 def _own(folder: Path) -> tuple[Lock, Path]:

@@ -138,6 +138,31 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert read_image(path).shape == (8, 6, 3)
 
 
+def test_png_is_turned_and_transparent_as_chunks_behind_its_pixels_and_before_them_say(tmp_path: Path) -> None:
+    """Which libpng, that unpacks those without such chunks, would not do."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = RAMP.astype(np.uint8)
+    png = save(tmp_path / "turned.png", pixels, exif=exif).read_bytes()
+    start = png.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(png[start : start + 4], "big")
+    behind = png[:start] + png[end:-12] + png[start:end] + png[-12:]  # before IEND
+    (tmp_path / "behind.png").write_bytes(behind)
+    for name in ("turned", "behind"):
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png"), np.rot90(pixels, -1))
+    clear = save(tmp_path / "clear.png", pixels, transparency=int(pixels[0, 0]))
+    with pytest.raises(UserError, match="transparent parts"):
+        read_image(clear)
+
+
+def test_a_png_of_a_wrong_checksum_is_read_as_pillow_does(tmp_path: Path) -> None:
+    content = bytearray(save(tmp_path / "x.png", RAMP).read_bytes())
+    start = content.index(b"IDAT")
+    content[start + 4 + int.from_bytes(content[start - 4 : start], "big")] ^= 255
+    (tmp_path / "x.png").write_bytes(content)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png"), RAMP)
+
+
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda image: image,
     2: np.fliplr,

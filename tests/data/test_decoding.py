@@ -100,6 +100,23 @@ def test_a_stopped_decoding_goes_on_to_the_same_bytes(
     assert 0 < len(decoded) <= FILES - 30
 
 
+def test_what_an_earlier_version_had_begun_is_begun_anew(
+    folder: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are not what is written now: 16-bit values were windowed later."""
+    monkeypatch.setattr(decoding, "EVERY", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))  # when all are decoded
+        patched.setattr(decoding, "ROWS", 1)
+        with pytest.raises(KeyboardInterrupt):
+            data(folder, tmp_path / "cache").prepare()
+    (partial,) = (tmp_path / "cache").iterdir()
+    rows = np.load(partial / "decoded.npy", mmap_mode="r+")
+    rows[:] = 9
+    data(folder, tmp_path / "cache").prepare()
+    assert contents(tmp_path / "cache") == undisturbed
+
+
 def test_an_image_that_has_changed_since_is_decoded_anew(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,7 +190,8 @@ def test_8_bit_among_16_bit_is_widened_not_windowed(tmp_path: Path) -> None:
     root = flat(tmp_path / "data", 2)
     write(root / "2.png", np.full((12, 12), 255, np.uint8))
     write(root / "3.png", np.arange(144, dtype=np.uint16).reshape(12, 12))
-    assert everything(folder_data(root))["image"][:3, 0, 0, 0].tolist() == [0, 10 * 257, 65535]
+    for window in (None, [0, 143]):
+        assert everything(folder_data(root, window=window))["image"][:3, 0, 0, 0].tolist() == [0, 10 * 257, 65535]
     (root / "3.png").unlink()
     with pytest.raises(UserError, match=r"data\.window is for 16-bit images, these have 8 bits"):
         folder_data(root, window=[0, 9]).prepare()

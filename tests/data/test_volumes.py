@@ -139,6 +139,9 @@ def test_values_of_ct_and_of_mri_are_a_question_and_its_answers_are_followed(tmp
     ):
         read(path)
     np.testing.assert_array_equal(read(path, values="hounsfield"), np.maximum(axial(units) + 1024, 0))
+    ends = np.array([-32768, -1025, -1024, -1023, 0, 32767], np.int16).reshape(1, 6, 1)
+    at_ends = read(save(tmp_path / "ends.nii", ends), values="hounsfield")
+    assert np.unique(at_ends).tolist() == [0, 1, 1024, 33791]
     rescaled = read(path, values="rescaled", range=(-1000.0, 1000.0))
     np.testing.assert_array_equal(rescaled, np.rint((axial(units).clip(-1000, 1000) + 1000) / 2000 * 65535))
     twice = [read(save(tmp_path / f"{f}.nii", (body() * f).astype(np.float32)), values="percentile") for f in (1, 3.7)]

@@ -67,10 +67,15 @@ def _open(path: Path, how: Reading) -> Any:
 
 def _array(image: Any, path: Path) -> np.ndarray:
     """The values of ``image``, which is that of ``path``; compressed ones are unpacked at once, three times as fast."""
+    stored = image.dataobj
     if path.suffix.lower() == ".gz":
-        size = image.dataobj.offset + math.prod(image.shape) * image.dataobj.dtype.itemsize
-        image = type(image).from_bytes(_unpacked(path, size))
-    return np.asanyarray(image.dataobj)
+        size = stored.offset + math.prod(image.shape) * stored.dtype.itemsize
+        content = _unpacked(path, size)
+        if len(content) >= size and (stored.slope, stored.inter) == (1.0, 0.0):  # as they are, without a copy
+            values = np.frombuffer(content, stored.dtype, math.prod(image.shape), stored.offset)
+            return values.reshape(image.shape, order=stored.order)
+        stored = type(image).from_bytes(content).dataobj
+    return np.asanyarray(stored)
 
 
 def _unpacked(path: Path, size: int) -> bytes:

@@ -63,7 +63,9 @@ def _stored(pixels: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _hounsfield(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype in (np.int16, np.uint16, np.uint8):  # without fractions, which take four times as long
+    if pixels.dtype == np.int16:  # the usual type: all of its sums fit into 16 bits
+        return np.maximum(pixels, -HU_OFFSET).view(np.uint16) + np.uint16(HU_OFFSET)
+    if pixels.dtype in (np.uint16, np.uint8):  # without fractions, which take four times as long
         return (pixels.astype(np.int32) + HU_OFFSET).clip(0, TOP).astype(np.uint16)
     return np.rint(pixels.astype(np.float64) + HU_OFFSET).clip(0, TOP).astype(np.uint16)
 
