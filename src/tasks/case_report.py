@@ -44,14 +44,26 @@ def save_case_picture(path: Path, image: Tensor, truth: Tensor, predicted: Tenso
 
     ``image`` (N, C, H, W) as stored, ``truth`` and ``predicted`` (N, K, H, W) bool, ``dice`` (N,).
     """
-    order = dice.argsort(descending=True)
-    middle = max(0, len(order) // 2 - SHOWN // 2)
+    shown = rows_of(dice.argsort(descending=True))
+    columns = max(map(len, shown.values()))
     rows = []
-    for chosen in (order[:SHOWN], order[middle : middle + SHOWN], order[-SHOWN:]):
+    for chosen in shown.values():
         pixels = to_unit_range(image[chosen])[:, :3]
         for masks in (truth, predicted):
             row = overlay(pixels, masks[chosen])
-            blank = row.new_full((SHOWN - len(row), *row.shape[1:]), -1.0)
+            blank = row.new_full((columns - len(row), *row.shape[1:]), -1.0)
             rows.append(torch.cat([row, blank]))
-    names = [f"{which}, {whose}" for which in ("best", "median", "worst") for whose in ("true", "found")]
-    save_grid(torch.cat(rows), path, image_channels=3, columns=SHOWN, names=names)
+    names = [f"{which}, {whose}" for which in shown for whose in ("true", "found")]
+    save_grid(torch.cat(rows), path, image_channels=3, columns=columns, names=names)
+
+
+def rows_of(order: Tensor) -> dict[str, Tensor]:
+    """Of images in ``order``, by the name of a row those in it: none is in two, and all are shown where they fit."""
+    if len(order) <= SHOWN:
+        return {"best to worst": order}
+    if len(order) <= 3 * SHOWN:
+        best, median, worst = order.tensor_split(3)
+    else:
+        middle = len(order) // 2 - SHOWN // 2
+        best, median, worst = order[:SHOWN], order[middle : middle + SHOWN], order[-SHOWN:]
+    return {"best": best, "median": median, "worst": worst}

@@ -11,7 +11,7 @@ from PIL import Image
 from src.data.store import Split, Store
 from src.pictures import sample_grid
 from src.tasks import segmentation
-from src.tasks.case_report import read_case_table, save_case_picture
+from src.tasks.case_report import read_case_table, rows_of, save_case_picture
 from src.tasks.segmentation import Segmentation, image_dice, image_hausdorff
 
 
@@ -108,8 +108,8 @@ def test_the_picture_of_the_best_and_the_worst_says_which_row_is_which(tmp_path,
         write(draw, place, name, *more, **options)
 
     monkeypatch.setattr(sample_grid.ImageDraw.ImageDraw, "text", text)
-    truth = masks((0, 4), (2, 6)).bool()
-    save_case_picture(tmp_path / "cases.png", torch.zeros(2, 1, 8, 8).byte(), truth, truth, torch.tensor([0.9, 0.1]))
+    truth = masks(*[(0, 4)] * 30).bool()
+    save_case_picture(tmp_path / "cases.png", torch.zeros(30, 1, 8, 8).byte(), truth, truth, torch.linspace(0, 1, 30))
     assert [name for name, _ in named] == [
         f"{which}, {whose}" for which in ("best", "median", "worst") for whose in ("true", "found")
     ]
@@ -119,6 +119,23 @@ def test_the_picture_of_the_best_and_the_worst_says_which_row_is_which(tmp_path,
         pixels = np.asarray(picture)
     margin = pixels.shape[1] - (8 * 10 + 2)
     assert margin > 40 and pixels[:, :margin].max() > 200
+
+
+@pytest.mark.parametrize("count", [1, 5, 9, 23, 24, 25, 100])
+def test_no_image_is_in_two_rows_and_few_are_all_shown(count):
+    rows = rows_of(torch.arange(count))
+    shown = torch.cat([*rows.values()]).tolist()
+    assert shown == sorted({*shown}) and len(shown) == min(count, 24)
+    assert all(1 <= len(row) <= 8 for row in rows.values()) and (len(rows) == 1) == (count <= 8)
+    if count > 8:
+        assert count // 2 in rows["median"] and shown[-1] == count - 1
+
+
+def test_a_picture_of_few_images_is_one_row_of_them(tmp_path):
+    truth = masks((0, 4), (2, 6)).bool()
+    save_case_picture(tmp_path / "cases.png", torch.zeros(2, 1, 8, 8).byte(), truth, truth, torch.tensor([0.9, 0.1]))
+    with Image.open(tmp_path / "cases.png") as picture:
+        assert picture.height == 2 * 10 + 2
 
 
 def test_the_result_is_the_dice_of_the_images_with_its_interval_over_cases():
