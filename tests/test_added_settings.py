@@ -6,7 +6,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from src.core.added_settings import ADDED, with_added, without_added
-from src.core.run_folder import digest, identity
+from src.core.identity import digest, identity
 
 
 def test_a_class_without_a_later_setting_does_what_the_table_says():

@@ -79,7 +79,7 @@ def test_what_is_written_composes_reads_the_same_and_is_never_overwritten(look, 
     assert outcome.status == 0, outcome.err
     assert "train on it: python -m src.train data=mine batch_size=4\n" in outcome.out
     data = trained_on(outcome, f"paths.cache={tmp_path}/cache", "resolution=16")
-    asked = (data.name, data.images, data.mask_folders, data.group, data.fractions)
+    asked = (data.name, data.images, data.mask_folders, data.division.group, data.division.fractions)
     assert asked == (
         "mine",
         "images",

@@ -11,7 +11,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from src.core import gpus
-from src.core.run_folder import FREE_SETTINGS, check_name
+from src.core.identity import FREE_SETTINGS
+from src.core.run_folder import check_name
 
 LONGEST_NAME = 150  # bytes of a folder name, below the 255 that file systems allow
 

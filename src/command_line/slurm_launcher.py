@@ -25,9 +25,10 @@ from src.command_line.override_parsing import key_of
 from src.core import failures, processes, scheduler
 from src.core.atomic import write_atomically
 from src.core.errors import UserError
+from src.core.identity import FREE_SETTINGS
 from src.core.locks import Lock
 from src.core.objective import objective_of
-from src.core.run_folder import FREE_SETTINGS, FolderTaken, RunFolder
+from src.core.run_folder import FolderTaken, RunFolder
 
 if TYPE_CHECKING:
     from hydra_plugins.slurm_launcher import SlurmLauncher

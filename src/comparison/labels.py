@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from src.comparison.runs import IDENTITY, MISSING, Run, format_lr
-from src.core.run_folder import FREE_SETTINGS
+from src.core.identity import FREE_SETTINGS
 
 HAVE_THEIR_PLACE = ("model", "optim.lr", "data", *(f"data.{name}" for name in IDENTITY))  # in every label and table
 

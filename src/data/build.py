@@ -22,7 +22,8 @@ from src.data.file_decoder import DecodeSettings, FileDecoder, Job
 from src.data.findings import Decoded, Findings, judge
 from src.data.formats.base import BadFile, Header
 from src.data.formats.values import HU_OFFSET
-from src.data.listing import MaskFile, Sample
+from src.data.listing import Sample
+from src.data.mask_pairs import MaskFile
 from src.data.scale import Scale
 from src.data.store import FORMAT, RowWriter, create_array
 

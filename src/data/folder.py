@@ -16,19 +16,20 @@ from src.core.processes import threads
 from src.data.base import ImageData
 from src.data.build import Builder
 from src.data.description import Description, image_size
-from src.data.duplicates import crossing_copies, drop_duplicates, refuse_duplicates
+from src.data.division import Division
+from src.data.duplicates import crossing_copies
 from src.data.file_decoder import DecodeSettings
 from src.data.formats import require_packages
 from src.data.formats.base import Reading
 from src.data.formats.values import HU_OFFSET, TOP, WINDOWS
-from src.data.grouping import check_fractions, match_groups, number_groups, split_rows
+from src.data.grouping import check_fractions
 from src.data.labelling import Labelling, Labels
 from src.data.listing import LAYOUTS, Listing, Sample, list_samples
 from src.data.masks import LabelMap
 from src.data.scale import Scale
 from src.data.store import Split, Store
 from src.data.summary import passed_over, summarise
-from src.data.tables import read_column
+from src.data.tables import Tables
 
 logger = logging.getLogger(__name__)
 
@@ -136,18 +137,26 @@ class FolderData(ImageData):
                 "data.mask_labels says what the values of one kind of mask files mean: name their folder as the only "
                 "one, data.mask_folders='{labels: <folder>}'"
             )
-        self.layout, self.duplicates, self.balance, self.origin = layout, duplicates, balance, origin
-        self.csv_columns, self.csv_encoding = dict(csv_columns or {}), csv_encoding
+        self.layout, self.balance, self.origin = layout, balance, origin
         self.classes = tuple(classes) if classes else None  # a run without any keeps []
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise UserError(f"data.classes={list(self.classes)} names one twice: remove the repetition")
         self.labels_csv, self.label_column = labels_csv, label_column
         self.labelling = Labelling(self.root, self.classes, class_patterns, similar_classes, labels_csv, questions)
-        self.fractions = {"train": 0.7, "val": 0.1, "test": 0.2} if splits is None else dict(splits)
         self.split_folders = None if split_folders is None else dict(split_folders)
-        self.split_by, self.seed, self.aspect = split_by, seed, (aspect[0], aspect[1])
-        self.group, self.group_csv, self.group_column = group, group_csv, group_column
-        self.group_starts = group_starts and tuple(group_starts)
+        self.division = Division(
+            name,
+            Tables(self.root, dict(csv_columns or {}), csv_encoding),
+            {"train": 0.7, "val": 0.1, "test": 0.2} if splits is None else dict(splits),
+            split_by,
+            seed,
+            group,
+            group_csv,
+            group_column,
+            group_starts and tuple(group_starts),
+            duplicates,
+        )
+        self.aspect = (aspect[0], aspect[1])
         self.workers = workers or threads()
         self.settings = DecodeSettings(
             frame=image_size(resolution, aspect),
@@ -171,7 +180,7 @@ class FolderData(ImageData):
         for mask in inverted_masks or ():
             _one_of("inverted_masks", mask, self.settings.mask_names)
         if self.split_folders is None:
-            check_fractions(self.fractions)
+            check_fractions(self.division.fractions)
         self.crossing_copies = ""  # images with equal pixels in two splits, in words, once it is prepared
         self._paths: dict[str, Path] = {}  # by the name of a file of one image or several
         self._store: Store | None = None
@@ -226,7 +235,7 @@ class FolderData(ImageData):
                 logger.warning(
                     "%s: %d of %d images left out, the first: %s", self.name, len(skipped), len(samples), skipped[0]
                 )
-            tables = (self.labels_csv, self.group_csv)
+            tables = (self.labels_csv, self.division.group_csv)
             lines, warnings = passed_over(listing, self.root if self.root.is_dir() else self.root.parent, tables)
             for line in [*summarise(store, self._splits), *lines]:
                 logger.info("%s: %s", self.name, line)
@@ -260,84 +269,12 @@ class FolderData(ImageData):
 
     def divided(self, store: Store, samples: Sequence[Sample]) -> dict[str, Split]:
         """The splits of a store of ``samples``: of it, only labels and meta data are looked at."""
-        cases = self._groups(store, samples)
-        rows = self._rows(store, samples, cases or store.meta["files"])
-        return {name: Split(store, own, cases and [cases[row] for row in own]) for name, own in rows.items()}
+        splits, self.left_out = self.division.of(store, samples, self.split_folders)
+        return splits
 
     def _classes_in_table(self, files: Sequence[str]) -> list[str]:
-        return self._column(
-            str(self.labels_csv), self.csv_columns.get("class", self.label_column), files, "data.labels_csv"
-        )
-
-    def _without_duplicates(self, store: Store, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self.duplicates == "refuse":
-            refuse_duplicates(store, rows)
-        if self.duplicates != "drop":
-            return rows
-        kept, self.left_out = drop_duplicates(store, rows)
-        for name, own in kept.items():
-            if not len(own):
-                raise UserError(
-                    f"all images of the split {name!r} are duplicates: drop it from data.split_folders, or set "
-                    "data.duplicates=keep"
-                )
-        if self.left_out:
-            first = next(iter(self.left_out.items()))
-            logger.warning(
-                "%s: %d duplicates left out of %d images (left_out.csv of a run names them), the first: %s, %s",
-                self.name, len(self.left_out), len(store.labels), *first,
-            )  # fmt: skip
-        return kept
-
-    def _rows(self, store: Store, samples: Sequence[Sample], groups: Sequence[str]) -> dict[str, np.ndarray]:
-        """The store's rows in each split."""
-        files = _sources(store)
-        if self.split_folders is None:
-            kept = self._without_duplicates(store, {"train": np.arange(len(files))})["train"]
-            groups, strata = [groups[row] for row in kept], store.labels[kept].tolist()
-            rows = split_rows(groups, strata, self.fractions, self.split_by, self.seed)
-            return {name: kept[own] for name, own in rows.items()}
-        split_of = {sample.file: sample.split for sample in samples}
-        asked = self.group or self.group_csv or self.group_starts
-        as_it_is = f"set data.group={'null' if asked else chr(39) + '.+' + chr(39)} to take the folders as they are"
-        home: dict[str, str | None] = {}
-        for group, file in zip(groups, files, strict=True):
-            if home.setdefault(group, split_of[file]) != split_of[file]:
-                raise UserError(
-                    f"the group {group!r} is in the splits {home[group]} and {split_of[file]}: {as_it_is}, or divide "
-                    "one of them anew with data.root and data.splits"
-                )
-        owner = np.array([split_of[file] for file in files])
-        rows = {name: np.flatnonzero(owner == name) for name in self.split_folders}
-        for name, own in rows.items():
-            if not len(own):
-                raise UserError(f"no image of the split {name!r} can be used: drop it from data.split_folders")
-        return self._without_duplicates(store, rows)
-
-    def _groups(self, store: Store, samples: Sequence[Sample]) -> list[str] | None:
-        """The case of each row: as an option, a folder or the files themselves say; None where nothing does."""
-        files = _sources(store)
-        if self.group_csv is not None:
-            column = self.csv_columns.get("group", self.group_column)
-            return self._column(self.group_csv, column, files, "data.group_csv")
-        if self.group_starts is not None:
-            return number_groups(files, self.group_starts)
-        if self.group is not None:
-            return match_groups(files, self.group)
-        of_folders = {sample.file: sample.case for sample in samples}
-        if all(of_folders[file] for file in files):
-            return [str(of_folders[file]) for file in files]
-        return store.meta.get("cases")
-
-    def _column(self, table: str, column: str, files: Sequence[str], option: str) -> list[str]:
-        file_column = self.csv_columns.get("file", "file")
-        named = list(dict.fromkeys(files))  # a volume has a row, its slices do not
-        values = read_column(self.root / table, column, named, option, file_column, self.csv_encoding)
-        for file, value in zip(named, values, strict=True):
-            if not value.strip():
-                raise UserError(f"{option}: {self.root / table} has no {column} for {file}: fill in its row")
-        by_file = dict(zip(named, values, strict=True))
-        return [by_file[file] for file in files]
+        column = self.division.tables.columns.get("class", self.label_column)
+        return self.division.tables.column(str(self.labels_csv), column, files, "data.labels_csv")
 
     def content(self, file: str) -> bytes:
         """What tells an image of ``Split.files`` from all others, however it is decoded: its file and its slice."""
@@ -353,11 +290,6 @@ class FolderData(ImageData):
 def _digest_of(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-def _sources(store: Store) -> list[str]:
-    """By row: the file, which a volume's slices share."""
-    return store.meta.get("sources") or store.meta["files"]
 
 
 def lacking_classes(store: Store, rows: Mapping[str, np.ndarray]) -> str:

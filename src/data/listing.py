@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from src.core.errors import UserError
 from src.data import doubts
-from src.data.coco import Annotated, Annotations
 from src.data.formats import is_readable, readable_suffixes, tells_case
 from src.data.formats.arrays import parts_of
 from src.data.grouping import natural_key
-from src.data.pattern import Key, Pattern, find_masks, split_path
-from src.data.proposal import pairing, propose
+from src.data.mask_pairs import MaskFile, MaskPairs, holds, is_json
+from src.data.pattern import Key, Pattern, split_path
+from src.data.proposal import propose
 from src.data.tree import Tree
 from src.data.words import may_be_cases, means_case, means_images
 
-MaskFile = Path | Annotated
 LAYOUTS = ("auto", "flat", "class", "case", "class/case", "case/class", "split")
 
 
@@ -131,9 +128,10 @@ class _Part:
         if self.questions and self.images and self.mask_folders is None:
             doubts.refuse_mask_folder(self.images)
         given = self.mask_folders or {}
-        masks = {name: self._mask_pattern(name, text) for name, text in given.items() if not is_json(text)}
+        pairs = self._pairs()
+        masks = {name: pairs.pattern(name, text) for name, text in given.items() if not is_json(text)}
         pattern, below = self._image_pattern()
-        of_masks = {file for mask in masks.values() for file in self.readable if _holds(mask, file)}
+        of_masks = {file for mask in masks.values() for file in self.readable if holds(mask, file)}
         images = (file for file in self.readable if file not in of_masks)
         keys = {
             file: key for file in images if (key := pattern.match(file) or (below and pattern.match(file, deep=True)))
@@ -151,9 +149,9 @@ class _Part:
         if "class" in levels:
             labels, keys = self._of_classes(labels, keys, pattern, below)
         found = {
-            name: self._paired(name, masks[name], keys, below)
+            name: pairs.paired(name, masks[name], keys, below)
             if name in masks
-            else self._annotated(name, text, [*keys])
+            else pairs.annotated(name, text, [*keys])
             for name, text in given.items()
         }
         for file in keys:
@@ -173,6 +171,13 @@ class _Part:
         ]
         self.listing.layout = "/".join(levels) or "flat"
 
+    def _pairs(self) -> MaskPairs:
+        found = self.listing
+        return MaskPairs(
+            self.tree, self.whole, self.folder, self.readable, self.images, self.layout, found.split_folders or {},
+            found.unpaired, found.missing,
+        )  # fmt: skip
+
     def _image_pattern(self) -> tuple[Pattern, bool]:
         """The images' pattern, and whether they may lie in sub-folders that it does not speak of."""
         if self.images is None:
@@ -188,29 +193,6 @@ class _Part:
         if "*" not in pattern.folder:
             pattern = replace(pattern, folder=_within_its_like(self.tree, pattern.folder))
         return pattern, "*" not in pattern.folder
-
-    def _mask_pattern(self, name: str, text: str) -> Pattern:
-        pattern = Pattern.read(text, self.readable)
-        if not pattern.beside and "*" not in pattern.folder and not (self.tree.root / pattern.folder).is_dir():
-            raise UserError(
-                f"data.mask_folders.{name}: there is no folder {self.tree.root / pattern.folder}: there are "
-                f"{', '.join(self.tree.names()) or 'no folders'}{self._elsewhere(text)}"
-            )
-        if not any(_holds(pattern, file) for file in self.readable):
-            raise UserError(
-                f"data.mask_folders.{name}={text} fits no file below {self.tree.root}; there are, for example, "
-                f"{', '.join(self.readable[:3]) or 'none that can be read'}{self._elsewhere(text)}"
-            )
-        return pattern
-
-    def _elsewhere(self, text: str) -> str:
-        """What to say where another split has such masks, as where those of a challenge's test images are withheld."""
-        whole = "data.layout=auto" if self.layout == "split" else "data.split_folders=null"
-        for folder in (self.listing.split_folders or {}).values():
-            other = self.whole.below(folder)
-            if any(_holds(Pattern.read(text, other.files), file) for file in other.files):
-                return f"; {folder} has some: data.root={shlex.quote(str(other.root))} {whole} takes it alone"
-        return ""
 
     def _levels(self, keys: Mapping[str, tuple[Key, Key]], pattern: Pattern) -> dict[str, tuple[Key, Key]]:
         """What lies as deep as the layout says: right in the folder, or in its sub-folders and, if said, below."""
@@ -284,61 +266,6 @@ class _Part:
         masks = self._mask_homes(pattern)
         return [name for name in below if name in masks or (self.classes is not None and name not in self.classes)]
 
-    def _paired(
-        self, name: str, mask: Pattern, keys: Mapping[str, tuple[Key, Key]], below: bool
-    ) -> Mapping[str, Sequence[MaskFile]]:
-        candidates = [file for file in self.readable if file not in keys and _holds(mask, file)]
-        below = below and any(folder for folder, _ in keys.values())
-        as_texts = {file: (("/".join(folder),) if below else folder, stem) for file, (folder, stem) in keys.items()}
-        found = find_masks(mask, as_texts, below, candidates)
-        if not found:
-            raise UserError(self._no_pairs(name, mask, [*keys], candidates))
-        if "**" not in mask.file and "**" not in mask.folder:
-            for files in found.values():
-                doubts.refuse_twins(files, "masks")
-        used = Counter(file for files in found.values() for file in files)
-        if (shared := next((file for file, count in used.items() if count > 1), None)) is not None:
-            owners = [image for image, files in found.items() if shared in files]
-            raise UserError(
-                f"data.mask_folders.{name}: the mask {shared} would be that of {owners[0]} and {owners[1]}: "
-                "give each image a mask of its own"
-            )
-        own = self.listing.unpaired.setdefault(name, [])
-        own += [(Path(self.folder) / file).as_posix() for file in candidates if file not in used]
-        return {image: [self.tree.root / file for file in files] for image, files in found.items()}
-
-    def _annotated(self, name: str, text: str, images: Sequence[str]) -> Mapping[str, Sequence[MaskFile]]:
-        places = [self.tree.root / text, self.whole.root / text]  # of a split, or of all
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            jsons = [file for file in self.whole.files if is_json(file)]
-            raise UserError(
-                f"data.mask_folders.{name}: there is no file {places[0]}: there are "
-                f"{', '.join(jsons[:5]) or 'no .json'}"
-            )
-        annotations = Annotations.read(path)
-        found = annotations.images_of(images)
-        if not found:
-            first = next(iter(annotations.images.values()), {"file_name": "none"})["file_name"]
-            raise UserError(
-                f"data.mask_folders.{name}: {path} names none of the images ({first}, not {images[0]}): check "
-                "data.images"
-            )
-        self.listing.missing.setdefault(name, annotations.missing(self.whole.files))
-        return {image: [annotated] for image, annotated in found.items()}
-
-    def _no_pairs(self, name: str, mask: Pattern, images: Sequence[str], masks: Sequence[str]) -> str:
-        wrong = f"data.mask_folders.{name}: no image has a mask: {images[0]} and {masks[0]} do not have equal stems"
-        how = pairing([split_path(file)[1] for file in images], [split_path(file)[1] for file in masks])
-        if how is None or how == ("*", "*"):
-            return (
-                f"{wrong}; a pattern pairs them, such as '{{{name}: {mask.folder or 'masks'}/*_mask}}' (docs/data.md)"
-            )
-        home = f"{mask.folder}/" if mask.folder else ""
-        said = [] if how[0] == "*" else [f"data.images='{self.images or '.'}/{how[0]}'"]
-        said.append(f"data.mask_folders='{{{name}: {home}{how[1]}}}'")
-        return f"{wrong}; set {' '.join(said)}"
-
     def _nothing(self, pattern: Pattern) -> str:
         where = self.tree.below(pattern.folder) if "*" not in pattern.folder else self.tree
         says = where.says(lambda file: is_readable(where.root / file))
@@ -360,21 +287,12 @@ class _Part:
         )
 
 
-def is_json(text: str) -> bool:
-    """Whether one of mask_folders is a file of annotations."""
-    return text.lower().endswith(".json")
-
-
 def _within_its_like(tree: Tree, folder: str) -> str:
     """The folder of the same name that is all that a folder holds, as archives are unpacked into one more."""
     below, name = tree.below(folder), folder.rsplit("/", 1)[-1]
     while name and below.names() == [name] and all("/" in file for file in below.files):
         folder, below = f"{folder}/{name}", below.below(name)
     return folder
-
-
-def _holds(mask: Pattern, file: str) -> bool:
-    return mask.matches(file) or (not mask.beside and mask.match(file, deep=True) is not None)
 
 
 def _between(file: str, pattern: Pattern) -> list[str]:

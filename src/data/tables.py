@@ -6,6 +6,7 @@ import codecs
 import csv
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from src.core.errors import UserError
@@ -17,6 +18,26 @@ BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs
 NAMED = 0.8  # of the images, which a table has to name to be one of theirs
 CLASSES = 20  # values of a column at most that may be a class
 FALLBACK = "cp1252"  # what Excel saves as CSV in western Europe and America
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a folder: where they lie, their unusual names of columns, and their encoding where that is said."""
+
+    root: Path
+    columns: Mapping[str, str]  # of file, class or group, the name of its column
+    encoding: str | None
+
+    def column(self, table: str, column: str, files: Sequence[str], option: str) -> list[str]:
+        """The value for each of ``files``, several of which may be equal. Raises UserError as ``read_column``."""
+        named = list(dict.fromkeys(files))  # a volume has a row, its slices do not
+        path, file_column = self.root / table, self.columns.get("file", "file")
+        values = read_column(path, column, named, option, file_column, self.encoding)
+        for file, value in zip(named, values, strict=True):
+            if not value.strip():
+                raise UserError(f"{option}: {path} has no {column} for {file}: fill in its row")
+        by_file = dict(zip(named, values, strict=True))
+        return [by_file[file] for file in files]
 
 
 def read_column(

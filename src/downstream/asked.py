@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.command_line import overrides
 from src.command_line.override_parsing import key_of
 from src.core.errors import UserError
-from src.core.run_folder import digest, identity
+from src.core.identity import digest, identity
 from src.downstream.plan import Recipe, StudySettings, is_run
 
 CONFIG = "study"

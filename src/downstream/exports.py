@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from src.core.errors import UserError
+from src.core.identity import digest
 from src.core.pixels import to_unit_range
-from src.core.run_folder import digest
 from src.data.base import ImageData
 from src.data.provenance import TrainingRecord
 from src.data.training_images import read_synthetic

@@ -17,7 +17,8 @@ from rich.console import Console
 from src.command_line.launch import run_job
 from src.core import environment
 from src.core.atomic import write_atomically
-from src.core.run_folder import RunFolder, digest, place
+from src.core.identity import digest
+from src.core.run_folder import RunFolder, place
 from src.data.base import ImageData
 from src.data.fingerprint import DataRecord
 from src.data.store import count_splits

@@ -17,7 +17,8 @@ from omegaconf import DictConfig
 from src.command_line.launch import run_job
 from src.core import environment
 from src.core.atomic import write_atomically
-from src.core.run_folder import RunFolder, digest
+from src.core.identity import digest
+from src.core.run_folder import RunFolder
 from src.data.base import ImageData
 from src.downstream.exports import export
 from src.downstream.generator_scores import ScoredGenerator, score_generators

@@ -41,7 +41,7 @@ def findings(found: Look) -> list[Finding]:
         for question, answer in found.answered
     ]
     if found.listed is not None:
-        tables = (found.data.labels_csv, found.data.group_csv)
+        tables = (found.data.labels_csv, found.data.division.group_csv)
         root = found.data.root if found.data.root.is_dir() else found.data.root.parent
         lines, warnings = passed_over(found.listed.listing, root, tables)
         every += [Finding(2, line) for line in warnings] + [Finding(3, line) for line in lines]
@@ -54,7 +54,7 @@ def findings(found: Look) -> list[Finding]:
 def _tables(found: Look, root: Path) -> Iterator[str]:
     """Of tables beside the images that nobody has named, and that say a class or a case of each."""
     assert found.listed is not None
-    if found.data.labels_csv or found.data.group_csv:
+    if found.data.labels_csv or found.data.division.group_csv:
         return
     names = [sample.file for sample in found.listed.samples]
     for table in [file for file in found.files if suffix_of(file) in TABLES][:LOOKED_INTO]:

@@ -21,7 +21,7 @@ from src.core.atomic import write_atomically
 from src.core.clock import Stream, random_generator
 from src.core.environment import git_state
 from src.core.errors import UserError
-from src.core.run_folder import digest
+from src.core.identity import digest
 from src.data.description import image_size
 from src.data.fingerprint import DataRecord
 from src.data.provenance import TrainingRecord

@@ -13,7 +13,7 @@ from typing import Any
 from src.core import aside
 from src.core.atomic import PARTIAL, remove_partials, write_atomically
 from src.core.errors import UserError
-from src.core.run_folder import first_difference
+from src.core.identity import first_difference
 
 CARD = "dataset.json"
 WRITTEN = ("images", "masks", "manifest.csv", "rejected.csv", "preview.png", "README.md", "croissant.json", CARD)
