@@ -37,11 +37,19 @@ def folders(tmp_path, monkeypatch) -> None:
         ("choice(outputs/a,outputs/b)", "choice(outputs/a,outputs/b)"),
         ("outputs/plain", "outputs/plain"),  # so that its run keeps the name it has
         ("null", "null"),
+        ("[outputs/plain,'outputs/a,b']", "[outputs/plain,'outputs/a,b']"),
+        ("[outputs/plain,outputs/x]", "[outputs/plain,outputs/x]"),
         (f"'{RUN}'", f"'{RUN}'"),
     ],
 )
 def test_a_path_needs_no_quotes_of_its_own_and_several_stay_a_sweep(value, quoted):
     assert quote_paths([f"{KEY}={value}", "seed=0,1"], PATHS, sweeps=True) == [f"{KEY}={quoted}", "seed=0,1"]
+
+
+def test_a_list_of_paths_is_one_outside_of_sweeps_too():
+    value = "[outputs/plain,outputs/x]"
+    assert quote_paths([f"{KEY}={value}"], PATHS) == [f"{KEY}={value}"]
+    check("train", [f"{KEY}={value}"], multirun=False)
 
 
 @pytest.mark.parametrize("key", PATHS)

@@ -40,6 +40,8 @@ def quote_paths(arguments: Iterable[str], keys: Sequence[str], sweeps: bool = Fa
         if set("'\"") & set(value):
             return argument
         exists, parts = os.path.exists(value), value.split(",")
+        if value.startswith("[") and not exists and is_readable(argument):  # several, where a setting takes them
+            return argument
         if sweeps and is_readable(argument) and not (exists and len(parts) > 1):
             return argument
         several = sweeps and not exists and all(map(os.path.exists, parts))

@@ -6,7 +6,10 @@ import hashlib
 import json
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ log = logging.getLogger(__name__)
 def training_images(
     data: ImageData,
     real_fraction: float,
-    synthetic: str | None,
+    synthetic: str | Sequence[str] | None,
     ratio: float | None,
     seed: int,
     cache: str,
@@ -37,8 +40,8 @@ def training_images(
     Args:
         data: prepared; what is synthetic joins its training split.
         real_fraction: share of the training cases to keep; a smaller share is part of every larger one.
-        synthetic: folder that src.generate wrote, None for real images alone.
-        ratio: synthetic images per real one; None: as many as there are.
+        synthetic: folder that src.generate wrote, or several, None for real images alone.
+        ratio: synthetic images per real one, of several folders by their sizes; None: as many as there are.
         seed: chooses the cases.
 
     Raises:
@@ -46,26 +49,43 @@ def training_images(
             a generator that learned from images of another split than train.
     """
     real = real_images(data, real_fraction, seed)
-    if synthetic is None and ratio is not None:
+    folders = folders_of(synthetic)
+    if not folders and ratio is not None:
         raise UserError(f"training.ratio={ratio:g} needs synthetic images: training.synthetic=<export>")
-    if synthetic is None:
+    if not folders:
         if not len(real):
             raise UserError("training.real_fraction=0 leaves no image: raise it, or name training.synthetic")
         return real
-    added = read_synthetic(synthetic, data.description, cache)
-    if (record := export_record(synthetic)) is not None:
-        record.check(data, f"the generator of training.synthetic={synthetic}")
-    else:
-        log.warning(f"{synthetic} does not say what its generator learned from: that it saw no test image is unchecked")
-    if ratio is not None:
-        wanted = round(ratio * len(real))
-        if wanted > len(added):
-            raise UserError(
-                f"training.ratio={ratio:g} needs {wanted} synthetic images, {synthetic} has {len(added)}: "
-                "generate more, or lower the ratio"
+    added = [read_synthetic(folder, data.description, cache) for folder in folders]
+    for folder in folders:
+        if (record := export_record(folder)) is not None:
+            record.check(data, f"the generator of training.synthetic={folder}")
+        else:
+            log.warning(
+                f"{folder} does not say what its generator learned from: that it saw no test image is unchecked"
             )
-        added = added.take(np.arange(wanted))
-    return concatenate(real, added)
+    if ratio is not None:
+        added = _share(added, round(ratio * len(real)), f"training.ratio={ratio:g}", ", ".join(folders))
+    return reduce(concatenate, added, real)
+
+
+def folders_of(synthetic: str | Sequence[str] | None) -> list[str]:
+    """``training.synthetic`` as a list. Raises UserError where it names a folder twice."""
+    folders = [] if synthetic is None else [synthetic] if isinstance(synthetic, str) else [*synthetic]
+    if len({Path(folder).resolve() for folder in folders}) < len(folders):
+        raise UserError(f"training.synthetic={folders} names a folder twice: its images would weigh double")
+    return folders
+
+
+def _share(exports: Sequence[Split], wanted: int, ratio: str, names: str) -> list[Split]:
+    """The first images of each, as many as its size lets expect, together ``wanted``."""
+    sizes = [len(split) for split in exports]
+    if wanted > sum(sizes):
+        raise UserError(
+            f"{ratio} needs {wanted} synthetic images, {names} has {sum(sizes)}: generate more, or lower the ratio"
+        )
+    ends = [round(wanted * end / sum(sizes)) for end in accumulate(sizes, initial=0)]
+    return [split.take(np.arange(end - start)) for split, (start, end) in zip(exports, pairwise(ends), strict=True)]
 
 
 def real_images(data: ImageData, fraction: float, seed: int) -> Split:
@@ -76,13 +96,17 @@ def real_images(data: ImageData, fraction: float, seed: int) -> Split:
     return take_fraction(split, fraction, seed) if fraction else split.take(np.arange(0))
 
 
-def training_record(data: ImageData, real_fraction: float, synthetic: str | None, seed: int) -> TrainingRecord | None:
+def training_record(
+    data: ImageData, real_fraction: float, synthetic: str | Sequence[str] | None, seed: int
+) -> TrainingRecord | None:
     """The real images behind ``training_images``, also those that synthetic ones were made from; None: not known."""
     record = TrainingRecord.of(data, real_images(data, real_fraction, seed))
-    if synthetic is None:
-        return record
-    behind = export_record(synthetic)
-    return None if behind is None else record | behind
+    for folder in folders_of(synthetic):
+        behind = export_record(folder)
+        if behind is None:
+            return None
+        record |= behind
+    return record
 
 
 def take_fraction(split: Split, fraction: float, seed: int) -> Split:

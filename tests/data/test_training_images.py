@@ -12,7 +12,7 @@ from src.data.base import ImageData
 from src.data.description import Description
 from src.data.provenance import fingerprints
 from src.data.store import Split, Store
-from src.data.training_images import concatenate, read_synthetic, take_fraction, training_images
+from src.data.training_images import concatenate, read_synthetic, take_fraction, training_images, training_record
 from src.tasks.classification import Classification
 
 DESCRIPTION = Description(1, 8, (), ("cavity",))
@@ -53,7 +53,9 @@ class Held(ImageData):
         return self.held[1]
 
 
-def mixed(split: Split, tmp_path, fraction: float, synthetic: str | None, ratio: float | None = None) -> Split:
+def mixed(
+    split: Split, tmp_path, fraction: float, synthetic: str | list[str] | None, ratio: float | None = None
+) -> Split:
     return training_images(Held(DESCRIPTION, train=split), fraction, synthetic, ratio, 0, str(tmp_path / "cache"))
 
 
@@ -144,6 +146,52 @@ def test_synthetic_images_of_a_generator_that_learned_from_test_images_are_refus
     assert len(use(train)) == 14
     with pytest.raises(UserError, match=r"the generator of training.synthetic=.* learned from 3 of the 4 test images"):
         use(test.take(np.arange(3)))
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Two images more, of another generator."""
+    (tmp_path / "other" / "masks" / "cavity").mkdir(parents=True)
+    (tmp_path / "other" / "images").mkdir()
+    for i in range(2):
+        Image.fromarray(np.full((8, 8), 100 + i, np.uint8)).save(tmp_path / f"other/images/{i:06d}.png")
+        Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / f"other/masks/cavity/{i:06d}.png")
+    return str(tmp_path / "other")
+
+
+def test_several_exports_join_each_by_its_size(tmp_path, synthetic, other):
+    def values(ratio: float | None) -> list[int]:
+        found = mixed(split_of(4, 1), tmp_path, 1.0, [synthetic, other], ratio)
+        return found.gather(np.arange(len(found)))["image"][:, 0, 0, 0].tolist()
+
+    real = [0, 1, 2, 3]
+    assert values(None) == [*real, *range(200, 206), 100, 101]
+    assert values(1.0) == [*real, 200, 201, 202, 100]
+    with pytest.raises(UserError, match=r"training.ratio=3 needs 12 synthetic images, .*export, .*other has 8"):
+        values(3.0)
+    with pytest.raises(UserError, match="names a folder twice"):
+        mixed(split_of(4, 1), tmp_path, 1.0, [synthetic, f"{synthetic}/../export"])
+
+
+def test_of_several_exports_each_is_checked_and_the_record_is_that_of_all(tmp_path, synthetic, other):
+    train, test = (split_of(12, 1).take(np.arange(*part)) for part in ((0, 8), (8, 12)))
+    data = Held(DESCRIPTION, train=train, test=test)
+
+    def learned(export: str, images: Split | None) -> None:
+        said = {} if images is None else {"training_images": fingerprints(data, images)}
+        (tmp_path / export / "dataset.json").write_text(json.dumps({"complete": True, **said}))
+
+    def record():
+        return training_record(data, 0.25, [synthetic, other], 0)
+
+    learned("export", train.take(np.arange(4)))
+    learned("other", train.take(np.arange(4, 8)))
+    assert record().images == frozenset(fingerprints(data, train))
+    learned("other", test.take(np.arange(3)))
+    with pytest.raises(UserError, match=r"training.synthetic=.*other learned from 3 of the 4 test images"):
+        training_images(data, 1.0, [synthetic, other], None, 0, str(tmp_path / "cache"))
+    learned("other", None)
+    assert record() is None
 
 
 def test_an_export_that_does_not_say_what_its_generator_learned_from_is_used_with_a_warning(
