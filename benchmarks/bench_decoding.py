@@ -2,7 +2,7 @@
 
 python -m benchmarks.bench_decoding [--files N] [--side PIXELS] [--resolution PIXELS]
 
-Needs MONAI, nibabel and pydicom: pip install monai nibabel pydicom
+Needs MONAI, nibabel, pydicom and imagecodecs: pip install monai nibabel pydicom imagecodecs
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from benchmarks.timing import interleaved, machine, table
 from src.core import workers
 from src.data.folder import FolderData
 
+NEEDED = ("monai", "nibabel", "pydicom", "imagecodecs")
 SLICES = 24  # of a NIfTI volume
 SOFT = (-160, 240)  # Hounsfield units that become black and white
 Contender = Callable[[Path, int, int], None]
@@ -42,9 +43,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="of each contender")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    if missing := [name for name in ("monai", "nibabel", "pydicom") if find_spec(name) is None]:
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise SystemExit(f"error: bench_decoding needs {', '.join(missing)}: pip install {' '.join(missing)}")
     workers.HEAD_START = 0.0  # all in processes, as nearly all of a large folder is
+    for name in NEEDED:  # which otherwise the threads of the head start import, before processes are forked
+        import_module(name)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     print(f"{machine()}, {len(os.sched_getaffinity(0))} cores, {args.workers} workers, files of {args.side} px\n")
