@@ -37,11 +37,11 @@ class Found(NamedTuple):
     right: float  # of them, matched with their original
 
 
-def load(name: str, cache: str | None = None) -> ImageData:
-    """A data set of conf/data at ``RESOLUTION``."""
+def load(name: str, cache: str | None = None, resolution: int = RESOLUTION) -> ImageData:
+    """A data set of conf/data."""
     with initialize_config_dir(str(CONF), version_base=None):
         cache_given = [f"paths.cache={cache}"] if cache else []
-        data: ImageData = instantiate(compose("train", [f"data={name}", f"resolution={RESOLUTION}", *cache_given]).data)
+        data: ImageData = instantiate(compose("train", [f"data={name}", f"resolution={resolution}", *cache_given]).data)
     data.prepare()
     return data
 

@@ -12,18 +12,23 @@ import torch
 from PIL import Image
 
 from benchmarks import (
+    audit_unseen,
     bench_dcgan,
     bench_decoding,
     bench_progressive,
     bench_scores,
     bench_store,
+    generator_copies,
     gpu,
     quality,
     score_intervals,
     study_level,
+    watermark_dice,
 )
 from benchmarks.bench_phantom import images_per_second
 from benchmarks.timing import interleaved, machine, table
+from src.core.pixels import to_bytes
+from src.data.folder import FolderData
 from src.networks.classifier import ResidualClassifier
 from src.pictures.grids import layout
 from src.scoring.feature_extractors import ClassifierFeatures
@@ -31,6 +36,7 @@ from src.scoring.image_features import extract
 from src.scoring.passport import Passport
 from src.scoring.report import Row
 from tests.conftest import ROOT, read_json
+from tests.release.test_copies import draw, split_of
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")))
@@ -124,6 +130,87 @@ def test_variants_are_compared_and_a_repeated_command_trains_nothing(run_train, 
 
     quality.main(asked)
     assert len(trained) == 5 and (tmp_path / "quality/phantom_8.md").read_text() == text
+
+
+def test_overfitted_generators_are_trained_once_and_their_copies_counted(run_train, monkeypatch, tmp_path):
+    scans = tmp_path / "scans"
+    for split, count in (("train", 40), ("test", 30)):
+        (scans / split).mkdir(parents=True)
+        for i, image in enumerate(to_bytes(draw(count, seed=count, size=(32, 32)))):
+            Image.fromarray(image[0].numpy()).save(scans / split / f"{split}_{i % 25}_{i}.png")
+    folders = {"train": "train", "test": "test"}
+    real = FolderData(
+        str(scans), str(tmp_path / "cache"), 32, split_folders=folders, group=r"^[a-z]+_\d+", questions=False
+    )
+    real.prepare()
+    trained: list[tuple[str, ...]] = []
+
+    def launch(*arguments: str) -> None:
+        trained.append(arguments)
+        outcome = run_train(*arguments, "budget=smoke", "every.sample=1_024")
+        assert outcome.status == 0, outcome.err
+
+    monkeypatch.setattr(quality, "launch", launch)
+    monkeypatch.setattr(generator_copies, "load", lambda name, resolution: real)
+    monkeypatch.setattr(generator_copies, "MADE", 8)
+    monkeypatch.setattr(generator_copies, "IMAGES", {20: 40})
+    asked = ["--data=chest_xray", "--models", "dcgan", f"--out={tmp_path / 'out'}", "--counts=20"]
+    generator_copies.main(asked)
+    text = (tmp_path / "out/copies.md").read_text()
+    generator_copies.main(asked)
+    assert len(trained) == 1 and (tmp_path / "out/copies.md").read_text() == text
+    assert "| dcgan, 20 of chest_xray |" in text
+    learned = list((tmp_path / "out/data/chest_xray_20/train").iterdir())
+    assert len({path.name.split("_")[1] for path in learned}) == len(learned) == 20, "each of another patient"
+
+
+def test_plain_correlation_finds_a_moved_mirrored_image_and_which_it_was():
+    noise = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    real, other = torch.nn.functional.interpolate(noise, (32, 32), mode="bicubic").div(4).clamp(-1, 1).split(6)
+    near, whose = generator_copies.plain_correlation(real.flip(3).roll(2, 2), real)
+    assert whose.tolist() == list(range(6)) and near.min() > 0.93
+    assert generator_copies.plain_correlation(other, real)[0].max() < 0.8
+
+
+def test_agreement_of_verdicts_is_that_beyond_chance():
+    same = np.array([[True, False, False, True]] * 5)
+    assert generator_copies.fleiss_kappa(same) == 1
+    assert generator_copies.fleiss_kappa(np.array([[True, False], [False, True]])) == pytest.approx(-1)
+    assert abs(generator_copies.fleiss_kappa(np.random.default_rng(0).random((5, 2_000)) < 0.3)) < 0.05
+
+
+def test_an_audit_of_unseen_patients_stays_at_its_control_where_one_of_copies_does_not(monkeypatch):
+    monkeypatch.setattr(audit_unseen, "PATIENTS", 30)
+    patients = split_of(draw(60, seed=0))
+    order = np.random.default_rng(3).permutation(60)
+    copied = audit_unseen.audited(patients.take(order[:30]), patients, seed=3)
+    unseen = audit_unseen.audited(split_of(draw(30, seed=1)), patients, seed=3)
+    assert copied.auc == 1 and copied.leaks
+    assert not unseen.leaks and abs(unseen.difference) < 0.2
+
+
+def test_unets_learn_from_marked_images_and_are_tried_on_plain_ones(run_train, monkeypatch, tmp_path):
+    trained: list[tuple[str, ...]] = []
+
+    def launch(*arguments: str) -> None:
+        trained.append(arguments)
+        outcome = run_train(*arguments, "budget=smoke", "every.sample=1_024")
+        assert outcome.status == 0, outcome.err
+
+    monkeypatch.setattr(quality, "launch", launch)
+    monkeypatch.setattr(watermark_dice, "SIZES", {"train": 16, "test": 4})
+    asked = ["--resolution=32", "--seeds=2", "--images=16", f"--out={tmp_path}"]
+    watermark_dice.main(asked)
+    watermark_dice.main(asked)
+    assert len(trained) == 4 and "(95%)" in (tmp_path / "32.md").read_text()
+    pixels = {
+        (kind, split): np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))]).astype(int)
+        for kind in ("plain", "marked")
+        for split in ("train", "test")
+        if (folder := tmp_path / f"{kind}_32" / split / "images")
+    }
+    assert 1 < (pixels["plain", "train"] - pixels["marked", "train"]).std() < 3
+    assert (pixels["plain", "test"] == pixels["marked", "test"]).all()
 
 
 def test_a_variant_is_marked_where_its_seeds_leave_no_doubt():

@@ -194,11 +194,11 @@ class Calibration:
     patients: Sequence[str]  # (N,) whose images they are
     duplicates: int  # held-out images that are an original again: they do not count
 
-    def threshold(self, share: float) -> float:
+    def threshold(self, share: float, seed: int = 0) -> float:
         """A distance that no more than ``share`` of the images of other patients are nearer than.
 
         The quantile of the held-out images differs from patients to patients: it is taken low enough for nine of ten
-        resamples of them. Raises UserError without any.
+        resamples of them, which ``seed`` draws. Raises UserError without any.
         """
         if not len(self.distances):
             raise UserError(
@@ -209,7 +209,7 @@ class Calibration:
         names, owner = np.unique(np.array(self.patients), return_inverse=True)
         order = np.argsort(owner, kind="stable")
         of_patient = np.split(self.distances.numpy()[order], np.cumsum(np.bincount(owner))[:-1])
-        draws = np.random.default_rng(0).integers(0, len(names), (RESAMPLES, len(names)))
+        draws = np.random.default_rng(seed).integers(0, len(names), (RESAMPLES, len(names)))
         quantiles = [np.quantile(np.concatenate([of_patient[i] for i in draw]), share) for draw in draws]
         return round(float(np.quantile(quantiles, 1 - CERTAINTY)), 3)
 
