@@ -41,6 +41,7 @@ MODEL = (
     "width=64",
     "batch_size=16",
     "growing.lr=1e-3",
+    "growing.lr_beyond_32=1",
     "growing.bias_scale=1.0",
     "growing.phases=1.0",
 )  # as published

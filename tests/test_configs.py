@@ -69,6 +69,20 @@ def test_a_budget_overrides_sizes_images_shown_and_how_growing_networks_learn_an
 
 
 @pytest.mark.parametrize(
+    ("asked", "rates"),
+    [
+        (("budget=paper",), [1e-3] * 5),
+        (("budget=laptop",), [4e-3] * 4 + [2e-3]),
+        (("experiment=enhanced_laptop",), [4e-3] * 4 + [2e-3]),
+        (("budget=laptop", "optim.lr=1e-3", "growing.lr_beyond_32=1"), [1e-3] * 5),
+    ],
+)
+def test_growing_networks_learn_fast_in_short_runs_and_half_as_fast_from_64_px(compose, asked, rates):
+    phases = instantiate(compose("model=pggan", *asked, "resolution=64").model.schedule).phases()
+    assert [phase.lr for phase in phases if not phase.fading] == rates
+
+
+@pytest.mark.parametrize(
     ("experiment", "model", "lr"),
     [("baseline", "dcgan", 1e-4), ("lr2e-4", "dcgan_transposed", 2e-4), ("lr3e-4", "dcgan_transposed", 3e-4)],
 )

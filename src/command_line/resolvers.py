@@ -45,6 +45,11 @@ def phase_share(total: int, start: int, final: int, length: float = 1.0) -> int:
     return max(1, int(total * length) // (2 * doublings + 2))
 
 
+def learning_rates(lr: float, beyond_32: float) -> float | dict[int, float]:
+    """By resolution: ``lr``, and ``beyond_32`` times that from 64 px."""
+    return lr if beyond_32 == 1 else {4: lr, 64: beyond_32 * lr}
+
+
 def attention_resolution(resolution: int) -> int:
     """Where Enhanced-GAN attends: before its 256 px block, or before the last one of a run that stops below."""
     return resolution >> max(0, math.ceil(math.log2(resolution / 256)))
@@ -89,6 +94,7 @@ def first_folder(parent: str, names: Sequence[str]) -> str:
 OmegaConf.register_new_resolver("phase_share", phase_share, replace=True)
 # The paper's decay of 0.999 per step of 16 images is a half-life of 11,000 images; a short run must forget faster.
 OmegaConf.register_new_resolver("ema_half_life", lambda images: min(11_000, share(images, 50)), replace=True)
+OmegaConf.register_new_resolver("learning_rates", learning_rates, replace=True)
 OmegaConf.register_new_resolver("attention_resolution", attention_resolution, replace=True)
 OmegaConf.register_new_resolver("run_name", lambda name, overrides: run_name(name, overrides), replace=True)
 OmegaConf.register_new_resolver("joint_channels", channels, replace=True)
