@@ -32,6 +32,10 @@ def die_at_seven(number: int) -> int:
     return number
 
 
+def much_after_the_first(number: int) -> bytes:
+    return bytes(100_000_000 if number else 1)
+
+
 def wait_and_say(folder: Path) -> None:
     (folder / str(os.getpid())).touch()
     time.sleep(60)
@@ -103,6 +107,28 @@ if __name__ == "__main__":
     with workers.Workers(2, sys.argv[2]) as both:
         list(both.map(wait_and_say, [Path(sys.argv[1])] * 8))
 """
+
+
+STOPPED_AMID_RESULTS = """
+import time
+from src.core import workers
+from tests.test_workers import much_after_the_first
+workers.HEAD_START = 0.0
+for wait in range(16):
+    try:
+        with workers.Workers(2) as both:
+            for _ in both.map(much_after_the_first, range(8)):
+                time.sleep(wait / 50)
+                raise ValueError
+    except ValueError:
+        pass
+"""
+
+
+def test_an_error_while_processes_hand_over_their_results_ends_them_all() -> None:
+    command = [sys.executable, "-c", STOPPED_AMID_RESULTS]
+    ended = subprocess.run(command, check=True, timeout=100, stderr=subprocess.PIPE, text=True)
+    assert not ended.stderr
 
 
 def is_running(process: int) -> bool:

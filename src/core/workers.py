@@ -51,7 +51,9 @@ class Workers:
         if self.processes is None:
             return
         if kind is not None:
-            self.ends[1].close()  # which ends them at once
+            self.ends[1].close()  # which ends them at once, also in the middle of a result,
+            results: Any = self.processes._result_queue
+            results._writer.close()  # for whose rest the shutdown would wait for ever
         self.processes.shutdown(cancel_futures=True)
         for end in self.ends:
             end.close()
@@ -100,8 +102,9 @@ class Workers:
         except BrokenProcessPool as problem:
             raise Died(begun[0][0] if begun else task) from problem
         finally:
-            for _, future in begun:
-                future.cancel()
+            if executor is not self.processes:  # whose end cancels the rest, and trips over what is cancelled already
+                for _, future in begun:
+                    future.cancel()
 
 
 def _begin(lifeline: Connection, others_end: Connection) -> None:
