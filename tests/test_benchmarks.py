@@ -101,15 +101,21 @@ def test_intervals_of_scores_are_simulated():
     assert all(0 <= held <= 1 and low <= high for _, held, (low, high), _ in found)
 
 
-def test_variants_are_compared_and_a_repeated_command_trains_nothing(run_train, monkeypatch, tmp_path):
-    trained: list[tuple[str, ...]] = []
+@pytest.fixture
+def trained(run_train, monkeypatch) -> list[tuple[str, ...]]:
+    """What a benchmark trains, tiny and in this process."""
+    asked: list[tuple[str, ...]] = []
 
     def launch(*arguments: str) -> None:
-        trained.append(arguments)
+        asked.append(arguments)
         outcome = run_train(*arguments, "budget=smoke", "every.sample=1_024")
         assert outcome.status == 0, outcome.err
 
     monkeypatch.setattr(quality, "launch", launch)
+    return asked
+
+
+def test_variants_are_compared_and_a_repeated_command_trains_nothing(trained, monkeypatch, tmp_path):
     monkeypatch.setattr(quality, "MODEL", ("model=pggan", "width=4", "batch_size=8"))
     monkeypatch.setattr(quality, "CLASSIFIER", ("model=classifier", "width=4", "images=64"))
     data = ("data=phantom", "phantoms=64", "data.sizes.val=8", "data.sizes.test=16")
@@ -132,7 +138,7 @@ def test_variants_are_compared_and_a_repeated_command_trains_nothing(run_train, 
     assert len(trained) == 5 and (tmp_path / "quality/phantom_8.md").read_text() == text
 
 
-def test_overfitted_generators_are_trained_once_and_their_copies_counted(run_train, monkeypatch, tmp_path):
+def test_overfitted_generators_are_trained_once_and_their_copies_counted(trained, monkeypatch, tmp_path):
     scans = tmp_path / "scans"
     for split, count in (("train", 40), ("test", 30)):
         (scans / split).mkdir(parents=True)
@@ -143,14 +149,6 @@ def test_overfitted_generators_are_trained_once_and_their_copies_counted(run_tra
         str(scans), str(tmp_path / "cache"), 32, split_folders=folders, group=r"^[a-z]+_\d+", questions=False
     )
     real.prepare()
-    trained: list[tuple[str, ...]] = []
-
-    def launch(*arguments: str) -> None:
-        trained.append(arguments)
-        outcome = run_train(*arguments, "budget=smoke", "every.sample=1_024")
-        assert outcome.status == 0, outcome.err
-
-    monkeypatch.setattr(quality, "launch", launch)
     monkeypatch.setattr(generator_copies, "load", lambda name, resolution: real)
     monkeypatch.setattr(generator_copies, "MADE", 8)
     monkeypatch.setattr(generator_copies, "IMAGES", {20: 40})
@@ -189,15 +187,7 @@ def test_an_audit_of_unseen_patients_stays_at_its_control_where_one_of_copies_do
     assert not unseen.leaks and abs(unseen.difference) < 0.2
 
 
-def test_unets_learn_from_marked_images_and_are_tried_on_plain_ones(run_train, monkeypatch, tmp_path):
-    trained: list[tuple[str, ...]] = []
-
-    def launch(*arguments: str) -> None:
-        trained.append(arguments)
-        outcome = run_train(*arguments, "budget=smoke", "every.sample=1_024")
-        assert outcome.status == 0, outcome.err
-
-    monkeypatch.setattr(quality, "launch", launch)
+def test_unets_learn_from_marked_images_and_are_tried_on_plain_ones(trained, monkeypatch, tmp_path):
     monkeypatch.setattr(watermark_dice, "SIZES", {"train": 16, "test": 4})
     asked = ["--resolution=32", "--seeds=2", "--images=16", f"--out={tmp_path}"]
     watermark_dice.main(asked)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,7 +173,8 @@ class WandbRecord(WandbLogger):
             self.experiment.log_artifact(artifact)
         self.experiment.finish(exit_code=int(failed))
         take_back_early_marks(self.folder)
-        (self.folder / CLOSED).touch()
+        with suppress(OSError):  # a full disk: the next visit closes it again
+            (self.folder / CLOSED).touch()
 
 
 def _marks_online(run: Any, sessions: Sequence[Session]) -> Marks:

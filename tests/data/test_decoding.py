@@ -100,17 +100,23 @@ def test_a_stopped_decoding_goes_on_to_the_same_bytes(
     assert 0 < len(decoded) <= FILES - 30
 
 
+def decoded_and_stopped(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a build has left that was stopped when all files were decoded."""
+    monkeypatch.setattr(decoding, "EVERY", 0.0)
+    monkeypatch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        data(folder, cache).prepare()
+    (partial,) = cache.iterdir()
+    return partial
+
+
 def test_what_an_earlier_version_had_begun_is_begun_anew(
     folder: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its rows are not what is written now: 16-bit values were windowed later."""
-    monkeypatch.setattr(decoding, "EVERY", 0.0)
     with monkeypatch.context() as patched:
-        patched.setattr(np, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))  # when all are decoded
         patched.setattr(decoding, "ROWS", 1)
-        with pytest.raises(KeyboardInterrupt):
-            data(folder, tmp_path / "cache").prepare()
-    (partial,) = (tmp_path / "cache").iterdir()
+        partial = decoded_and_stopped(folder, tmp_path / "cache", patched)
     rows = np.load(partial / "decoded.npy", mmap_mode="r+")
     rows[:] = 9
     data(folder, tmp_path / "cache").prepare()
@@ -135,12 +141,8 @@ def test_an_image_that_has_changed_since_is_decoded_anew(
 def test_arrays_that_do_not_fit_to_the_notes_are_made_anew(
     folder: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "EVERY", 0.0)
     with monkeypatch.context() as patched:
-        patched.setattr(np, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))  # when all are decoded
-        with pytest.raises(KeyboardInterrupt):
-            data(folder, tmp_path / "cache").prepare()
-    (partial,) = (tmp_path / "cache").iterdir()
+        partial = decoded_and_stopped(folder, tmp_path / "cache", patched)
     (partial / "decoded.npy").write_bytes(b"")
     data(folder, tmp_path / "cache").prepare()
     assert contents(tmp_path / "cache") == undisturbed
