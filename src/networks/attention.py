@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from src.networks import attention_kernels
 from src.networks.equalized import EqualizedConv2d, at_least_float32
+from src.networks.kernels import available
 
 BLOCK = {"cpu": 2**20, "cuda": 2**24}  # pairs of positions held at once: enough to keep the processor busy
 
@@ -53,10 +54,8 @@ class SelfAttention(nn.Module):
         projected = projected.contiguous(memory_format=torch.channels_last)  # so that what follows are views
         query, rest = projected.split([self.query.out_channels, self.key.out_channels + self.value.out_channels], 1)
         key, value = F.max_pool2d(rest, self.pool).split([self.key.out_channels, self.value.out_channels], 1)
-        if attention_kernels.available(query):
-            attend = _KernelAttention.apply
-        else:
-            attend = _TwiceDifferentiable.apply if self.twice else _attend
+        in_blocks = _TwiceDifferentiable.apply if self.twice else _attend
+        attend = _KernelAttention.apply if available(query) else in_blocks
         attended = attend(_positions(query), _positions(key), _positions(value))
         attended = attended.transpose(1, 2).unflatten(2, features.shape[2:])
         # γ multiplies the weight, not the features: nothing of their size is kept for its gradient.

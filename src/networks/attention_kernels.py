@@ -15,11 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-try:
-    import triton
-    import triton.language as tl
-except ImportError:  # where torch comes without it, as on a CPU
-    triton = None
+from src.networks.kernels import tl, triton
 
 SMALLEST = 16  # side of a matrix that tensor cores multiply
 # Queries and keys held at once, warps of a program, stages of its loads: the best of ten on an H200.
@@ -30,11 +26,6 @@ SHAPES = {
     "second_rows": (64, 32, 4, 3),
     "second_columns": (64, 64, 4, 2),
 }
-
-
-def available(query: Tensor) -> bool:
-    """Whether ``query`` and what it attends to can be passed to what is here."""
-    return triton is not None and query.is_cuda and query.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,23 +15,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from src.networks.kernels import tl, triton
 from src.networks.second_derivative import wants_inputs_only
-
-try:
-    import triton
-    import triton.language as tl
-except ImportError:  # where torch comes without it, as on a CPU
-    triton = None
 
 LEAKY_SLOPE = 0.2
 PIXEL_NORM_EPSILON = 1e-8  # on the mean square
 TILE = 4096  # numbers that a program holds at once
 PROGRAMS = 528  # at most: four on each of the 132 processors of a large GPU
-
-
-def available(features: Tensor) -> bool:
-    """Whether ``features`` can be passed to what is here."""
-    return triton is not None and features.is_cuda and features.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
 def bias_leaky_relu(features: Tensor, bias: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.core.errors import UserError
-from src.networks import fused
 from src.networks.attention import SelfAttention
 from src.networks.equalized import (
     EqualizedConv2d,
@@ -32,6 +31,7 @@ from src.networks.equalized import (
     scale_biases,
     upsample,
 )
+from src.networks.kernels import available
 from src.networks.progressive_blocks import (
     DiscriminatorBlock,
     DiscriminatorHead,
@@ -117,7 +117,7 @@ class Progressive(nn.Module):
 
     def _scaled(self, input: Tensor, resolution: int, alpha: float | Tensor) -> AbstractContextManager[None]:
         """Where launches count, all weights of a forward are scaled at once."""
-        if not fused.available(input):
+        if not available(input):
             return nullcontext()
         return scaled_at_once(self._active(resolution, alpha), input)
 

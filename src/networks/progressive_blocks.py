@@ -21,6 +21,7 @@ from src.networks.equalized import (
     leaky_relu,
 )
 from src.networks.fused import PIXEL_NORM_EPSILON
+from src.networks.kernels import available
 
 MINIBATCH_STD_EPSILON = 1e-8  # on the variance
 
@@ -116,7 +117,7 @@ def _norm(pixel_norm: bool) -> nn.Module:
 
 def activated(layer: EqualizedConv2d, input: Tensor, norm: nn.Module | None = None) -> Tensor:
     """norm(LeakyReLU(layer(input))), where ``norm`` is a :class:`PixelNorm` or changes nothing."""
-    if not fused.available(input):
+    if not available(input):
         features = leaky_relu(layer(input))
         return features if norm is None else norm(features)
     act = fused.bias_leaky_relu_pixel_norm if isinstance(norm, PixelNorm) else fused.bias_leaky_relu
@@ -125,7 +126,7 @@ def activated(layer: EqualizedConv2d, input: Tensor, norm: nn.Module | None = No
 
 def activated_and_pooled(layer: EqualizedConv2d, input: Tensor) -> Tensor:
     """LeakyReLU(layer(input)), averaged over 2×2 positions."""
-    if not fused.available(input):
+    if not available(input):
         return F.avg_pool2d(leaky_relu(layer(input)), 2)
     return fused.bias_leaky_relu_pool(layer.without_bias(input), cast(Tensor, layer.scaled_bias()))
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.networks import fused
+from src.networks.kernels import available
 from src.networks.progressive_blocks import PixelNorm
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -84,4 +85,4 @@ def test_a_penalty_on_the_gradient_has_the_gradients_of_float64(name: str, shape
 
 
 def test_only_maps_on_a_gpu_are_passed_to_the_kernels() -> None:
-    assert not fused.available(torch.zeros(1, 2, 4, 4))
+    assert not available(torch.zeros(1, 2, 4, 4))
