@@ -79,6 +79,7 @@ class Data:
     overrides: tuple[str, ...]
     classifier: tuple[str, ...] = ()
     features: str = "classifier"
+    resolution: int = 16  # unless told otherwise
 
 
 CLASSIFIER = ("model=classifier", "width=32", "batch_size=64", "optim.lr=0.1")
@@ -88,6 +89,7 @@ DATA = {
     "cifar10_dog": Data(
         ("data=cifar10_dog", "data.verify=false"),
         ("data=cifar10", "data.verify=false", "images=150_000"),
+        resolution=32,  # it has no other
     ),
 }
 
@@ -215,15 +217,17 @@ def spaces_of(data: Data, run: Path, common: Sequence[str], out: Path) -> dict[s
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", choices=DATA)
-    parser.add_argument("--resolution", type=int, default=16, help="pixels a side")
+    parser.add_argument("--resolution", type=int, help="pixels a side; unless given, 16, of CIFAR-10 32")
     parser.add_argument("--images", type=int, help=f"shown to each variant; unless given, by resolution: {IMAGES}")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=[BASELINE, *SWITCHES], metavar="VARIANT")
     parser.add_argument("--out", type=Path, default=Path("outputs/quality"))
     options, overrides = parser.parse_known_args(arguments)
-    data, name = DATA[options.data], f"{options.data}_{options.resolution}"
-    common = (f"resolution={options.resolution}", *overrides)
-    shown = f"images={options.images or IMAGES[options.resolution]}"
+    data = DATA[options.data]
+    resolution = options.resolution or data.resolution
+    name = f"{options.data}_{resolution}"
+    common = (f"resolution={resolution}", *overrides)
+    shown = f"images={options.images or IMAGES[resolution]}"
     runs: dict[str, list[Path]] = {variant: [] for variant in options.variants}
     for seed in range(options.seeds):
         for variant, several in runs.items():
