@@ -82,6 +82,12 @@ def test_growing_networks_learn_fast_in_short_runs_and_half_as_fast_from_64_px(c
     assert [phase.lr for phase in phases if not phase.fading] == rates
 
 
+@pytest.mark.parametrize(("images", "phase"), [(1_024, 85), (256, 32), (192, 32)])
+def test_the_phases_of_a_short_run_are_halved_but_where_they_would_be_shorter_than_a_batch(compose, images, phase):
+    schedule = instantiate(compose("model=pggan", "budget=smoke", "batch_size=32", f"images={images}").model.schedule)
+    assert [one.images for one in schedule.phases()] == [phase] * 4 + [images - 4 * phase]
+
+
 @pytest.mark.parametrize(
     ("experiment", "model", "lr"),
     [("baseline", "dcgan", 1e-4), ("lr2e-4", "dcgan_transposed", 2e-4), ("lr3e-4", "dcgan_transposed", 3e-4)],

@@ -36,13 +36,15 @@ def share(total: int, parts: int) -> int:
     return max(1, round(total / parts))
 
 
-def phase_share(total: int, start: int, final: int, length: float = 1.0) -> int:
+def phase_share(total: int, start: int, final: int, length: float = 1.0, batch_size: int = 1) -> int:
     """Images of each phase but the last of growing from ``start`` to ``final`` px.
 
-    ``length``: 1 for equal phases, of which the last has two.
+    ``length``: 1 for equal phases, of which the last has two. Shorter ones still hold ``batch_size`` images where equal
+    ones do.
     """
     doublings = max(0, round(math.log2(final / max(start, 1))))  # the schedule says where they cannot be
-    return max(1, int(total * length) // (2 * doublings + 2))
+    shares = 2 * doublings + 2
+    return max(1, int(total * length) // shares, min(batch_size, total // shares))
 
 
 def learning_rates(lr: float, beyond_32: float) -> float | dict[int, float]:
