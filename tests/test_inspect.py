@@ -219,6 +219,16 @@ def test_the_command_of_a_small_folder_has_a_batch_that_fits(look, tmp_path: Pat
     assert "batch_size" not in look("data.root=data").out
 
 
+def test_masks_beside_images_are_proposed_though_a_masks_image_is_not_looked_at(look, tmp_path: Path) -> None:
+    """As in CVC-ColonDB, of which some of 1.tiff, p1.tiff … are decoded."""
+    for number in range(40):
+        write(tmp_path / "data" / f"{number}.png", picture(number))
+        write(tmp_path / "data" / f"p{number}.png", blob(number))
+    outcome = look("data.root=data", "look=20")
+    assert outcome.status == 0, outcome.err
+    assert "p in files:        40 files of p* for 40 of 40 images, such as p0.png for 0.png" in outcome.out
+
+
 def test_of_several_masks_those_that_every_image_has_are_assumed(look, tmp_path: Path) -> None:
     """As Sunnybrook's outer contours, of which half of the slices have none."""
     for number in range(12):

@@ -24,6 +24,7 @@ from src.data.formats.base import BadFile, Header
 from src.data.formats.values import HU_OFFSET
 from src.data.listing import Sample
 from src.data.mask_pairs import MaskFile
+from src.data.proposal import Proposal, propose_beside
 from src.data.scale import Scale
 from src.data.store import FORMAT, RowWriter, create_array
 
@@ -51,6 +52,7 @@ class Builder:
     workers: int
     unpaired: Mapping[str, Sequence[str]] = field(default_factory=dict)  # masks of no image, by mask folder
     missing: Mapping[str, Sequence[str]] = field(default_factory=dict)  # images that only a JSON has, likewise
+    others: Sequence[str] = ()  # files of the folder that are none of the samples
     skipped: dict[int, str] = field(default_factory=dict, init=False)  # sample → reason
 
     def key(self) -> str:
@@ -133,11 +135,27 @@ class Builder:
             self.skipped[row] = f"{sample.file} has no mask in the folder {folder!r}"
         if without and self.settings.on_error == "fail":
             spare = self.unpaired.get(name)
-            also = f"; {len(spare)} masks are of no image, such as {spare[0]}" if spare else ""
+            also = f"; of no image {_are(spare)}" if spare else ""
             raise UserError(
                 f"{self.skipped[without[0]]} ({len(without)} of {len(self.samples)} images are without{also}): "
-                "add a file of the same stem, or data.on_error=skip leaves them out"
+                f"{self._way_out(without)}, or data.on_error=skip leaves them out"
             )
+
+    def _way_out(self, without: Sequence[int]) -> str:
+        """What to say where ``without`` (samples) have not all masks: they are masks themselves, or some have all."""
+        folders = self.settings.mask_folders
+        complete = {
+            name: at for place, (name, at) in enumerate(folders) if all(sample.masks[place] for sample in self.samples)
+        }
+        if complete:
+            rest = ", ".join(name for name, _ in folders if name not in complete)
+            return f"{Proposal(masks=complete).overrides(Path())[0]} goes without {rest}"
+        files = [sample.file for sample in self.samples]
+        more = propose_beside([files[row] for row in without], [*{*files} - {files[row] for row in without}]).masks
+        if more:
+            said = Proposal(masks={**dict(folders), **more}).overrides(Path())[0]
+            return f"{said} if they are masks too"
+        return "add a file of the same stem"
 
     def _usable(self, indices: Sequence[int], results: Iterable[Result | BadFile]) -> Iterator[tuple[int, Result]]:
         """(sample, result) of those that are not left out."""
@@ -214,6 +232,7 @@ class Builder:
         return judge(
             decoded, settings.mask_names, settings.frame, settings.fit, window, settings.window is None,
             settings.inverted_masks, settings.no_masks or bool(settings.mask_folders), settings.questions,
+            dict(settings.mask_folders), self.others,
         )  # fmt: skip
 
     def _scale(
@@ -244,6 +263,10 @@ class Builder:
         share = np.cumsum(histogram)
         low, high = (float(np.searchsorted(share, share[-1] * p / 100)) for p in PERCENTILES)
         return low, max(high, low + 1)
+
+
+def _are(files: Sequence[str]) -> str:
+    return f"is {files[0]}" if len(files) == 1 else f"are {len(files)} masks, such as {files[0]}"
 
 
 def _copies(digests: Sequence[str]) -> list[list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from scipy import ndimage
 
 from src.core.errors import UserError
 from src.data.decode import is_grey
-from src.data.proposal import propose_beside
+from src.data.proposal import Proposal, propose_beside
 
 UNLIKE = 8  # one window leaves a 16-bit image nearly black where another is brighter by more than this factor
 SUSPECT = 0.1  # of the images: if more have but few values, they are most likely masks among images
 FEW, LARGE = 4, 64  # values at most of such an image, and its pixels at least
 MOST, OF_MOST = 0.5, 0.75  # masks that cover more than this, in so many of the images, are most likely dark on white
+WIDENED, MUCH = 2, 0.2  # a stored mask covers so many times what it did, and so much of the image: too much
 MEANS = ("covered", "kept", "parts", "parts_kept")  # of Decoded: averaged over the images that have the structure
 WHOLE = np.ones((3, 3), int)  # parts that touch at a corner are one
 Masks = np.ndarray | Sequence[np.ndarray]
@@ -75,16 +76,19 @@ def judge(
     inverted: Sequence[str] | None,
     are_images: bool,
     questions: bool = True,
+    mask_folders: Mapping[str, str] | None = None,
+    others: Sequence[str] = (),
 ) -> Findings:
     """Raises UserError for images that are masks and masks that mark all or nothing.
 
     ``own_window``: the window was found here; ``inverted``: what the user said of masks dark on white, None for
-    nothing; ``are_images``: the user says that images of two values are no masks; ``questions``: whether to stop.
+    nothing; ``are_images``: the user says that images of two values are no masks; ``questions``: whether to stop;
+    ``mask_folders``: where the masks lie, by name; ``others``: files beside these that were not decoded.
     """
     if questions and not are_images:
-        _refuse_masks(decoded)
+        _refuse_masks(decoded, others)
     if questions:
-        _refuse_useless(decoded, masks, inverted)
+        _refuse_useless(decoded, masks, inverted, mask_folders or {})
     found = Findings(facts=_facts(decoded, masks))
     found.notes += _fitted(decoded, frame, fit)
     if enlarged := [one for one in decoded if max(one.size[0] / frame[1], one.size[1] / frame[0]) < 1]:
@@ -98,6 +102,12 @@ def judge(
     lost = sum(cover > 0 and not kept for one in decoded for cover, kept in zip(one.covered, one.kept, strict=True))
     if lost:
         found.notes.append(f"{lost} masks are empty after {fit} to {max(frame)} pixels")
+    for name, of in found.facts["masks"].items():
+        if of["kept"] >= max(MUCH, WIDENED * of["covered"]):
+            found.warnings.append(
+                f"masks of {name} cover {of['covered']:.0%} of the images and {of['kept']:.0%} at {max(frame)} pixels, "
+                "where what is thin is still a pixel wide: a larger resolution keeps their shape"
+            )
     if window is not None:
         found.notes.append(f"16-bit values from {window[0]:g} to {window[1]:g} are scaled to the whole range")
         found.warnings += _unlike(decoded) if own_window else []
@@ -121,7 +131,7 @@ def _count(image: np.ndarray) -> int:
     return len(np.unique(image.astype(np.int64) @ (1 << 16 * np.arange(image.shape[2]))))
 
 
-def _refuse_masks(decoded: Sequence[Decoded]) -> None:
+def _refuse_masks(decoded: Sequence[Decoded], others: Sequence[str]) -> None:
     of_files: dict[int, bool] = {}
     for one in decoded:  # the last slices of a volume may have few values
         of_files[one.sample] = of_files.get(one.sample, True) and one.few_valued
@@ -130,7 +140,8 @@ def _refuse_masks(decoded: Sequence[Decoded]) -> None:
         first = next(one for one in decoded if one.sample == few[0])
         files = {one.sample: one.file for one in decoded}
         masks, images = [files[sample] for sample in few], [files[sample] for sample in of_files.keys() - {*few}]
-        if proposed := propose_beside(masks, images).overrides(Path()):
+        others = [*{*others} - {*masks}]
+        if proposed := propose_beside(masks, images, others).overrides(Path()):
             said = f"set {' '.join(proposed)}; "
         else:
             said = (
@@ -143,16 +154,20 @@ def _refuse_masks(decoded: Sequence[Decoded]) -> None:
         )
 
 
-def _refuse_useless(decoded: Sequence[Decoded], masks: Sequence[str], inverted: Sequence[str] | None) -> None:
+def _refuse_useless(
+    decoded: Sequence[Decoded], masks: Sequence[str], inverted: Sequence[str] | None, folders: Mapping[str, str]
+) -> None:
     for channel, name in enumerate(masks):
         covered = np.array([one.covered[channel] for one in decoded])
         if not covered.any():
             raise UserError(f"all {len(covered)} masks of {name} are empty: name other files in data.mask_folders")
         if inverted is None and (covered > MOST).mean() > OF_MOST:
+            rest = Proposal(masks={other: at for other, at in folders.items() if other != name and name in folders})
+            without = "".join(f", or {said} leaves them out" for said in rest.overrides(Path()))
             raise UserError(
                 f"the masks of {name} cover {covered.mean():.0%} of the images on average: "
                 f"data.inverted_masks=[{name}] if they are dark on white, data.inverted_masks=[] if that is right"
-                f"{f', or name data.mask_folders without {name}' if len(masks) > 1 else ''}"
+                f"{without}"
             )
 
 

@@ -13,7 +13,7 @@ from src.data.formats.arrays import parts_of
 from src.data.grouping import natural_key
 from src.data.mask_pairs import MaskFile, MaskPairs, holds, is_json
 from src.data.pattern import Key, Pattern, split_path
-from src.data.proposal import propose
+from src.data.proposal import Proposal, propose
 from src.data.tree import Tree
 from src.data.words import may_be_cases, means_case, means_images
 
@@ -271,10 +271,12 @@ class _Part:
         says = where.says(lambda file: is_readable(where.root / file))
         if self.images and "*" in self.images:
             return f"data.images={self.images} fits no image below {self.tree.root}; it holds {says}"
-        overrides = propose(self.readable).overrides(self.tree.root) if self.images is None else []
+        meant = propose(self.readable) if self.images is None else Proposal()
+        overrides = meant.overrides(self.tree.root)
         if self.layout not in ("auto", "split"):
             return f"{where.root} holds no images as data.layout={self.layout} says; it holds {says}"
         if overrides and self.split is None:
+            says += meant.hint(self.tree.root)
             return f"{where.root} holds no images, nor do its sub-folders; it holds {says}: set {' '.join(overrides)}"
         if any(_between(file, pattern) for file in self.readable) and self.split is None:
             return (

@@ -26,6 +26,7 @@ class Proposal:
     images: str | None = None
     masks: dict[str, str] = field(default_factory=dict)  # name: folder or pattern
     layout: str | None = None
+    withheld: list[str] = field(default_factory=list)  # folders of masks that the split train has, and not all have
 
     def overrides(self, root: Path) -> list[str]:
         said = [f"data.root={_quoted(str(root / self.root))}"] if self.root else []
@@ -33,6 +34,14 @@ class Proposal:
         said += [f"data.images={_quoted(self.images)}"] if self.images else []
         said += [f"data.mask_folders='{_braces(self.masks)}'"] if self.masks else []
         return [*said, f"data.layout={self.layout}"] if self.layout else said
+
+    def hint(self, root: Path) -> str:
+        """What to say where the masks of a challenge's test images are withheld."""
+        if not self.withheld:
+            return ""
+        part = self.splits["train"]
+        alone = _quoted(str(root / (self.root or "") / part))
+        return f"; {', '.join(self.withheld)} in {part} alone: data.root={alone} takes that"
 
 
 def propose(files: Sequence[str]) -> Proposal:
@@ -59,8 +68,11 @@ def propose(files: Sequence[str]) -> Proposal:
     return said
 
 
-def propose_beside(masks: Sequence[str], images: Sequence[str]) -> Proposal:
-    """For masks that only their pixels tell: in a folder of their own, or named as an image with more around."""
+def propose_beside(masks: Sequence[str], images: Sequence[str], others: Sequence[str] = ()) -> Proposal:
+    """For masks that only their pixels tell: in a folder of their own, or named as an image with more around.
+
+    ``others``: files that were not looked at, among which a mask's image may be.
+    """
     said = Proposal()
     here: dict[str, set[str]] = {}
     for folder, stem in map(split_path, images):
@@ -73,6 +85,8 @@ def propose_beside(masks: Sequence[str], images: Sequence[str]) -> Proposal:
             said.images = own if how[0] == "*" else f"{own}/{how[0]}"
             said.masks = {mask_name(home, [home]): home if how[1] == "*" else f"{home}/{how[1]}"}
         return said
+    for folder, stem in map(split_path, others):
+        here.setdefault(folder, set()).add(stem)
     found: set[str] = set()
     for folder, stem in map(split_path, masks):
         known = frozenset(here.get(folder, ()))
@@ -82,7 +96,7 @@ def propose_beside(masks: Sequence[str], images: Sequence[str]) -> Proposal:
             found.add(f"*{stem[len(start) :]}")
         else:
             return said
-    if len(found) <= KINDS:
+    if len(found) <= KINDS and not any(how.strip("*").isdigit() for how in found):  # 1 and 10 are two images
         said.masks = {re.sub(r"\W+", "_", how.strip("*")).strip("_") or "mask": how for how in sorted(found)}
     return said
 
@@ -105,6 +119,7 @@ def _propose_masks(said: Proposal, files: Sequence[str], folders: Sequence[Folde
     }
     parts_of = {home: {part for part, other in zip(parts, homes, strict=True) if other == home} for home in {*homes}}
     in_all = {home for home in own if parts_of[None] <= parts_of[home]}
+    said.withheld = sorted(home for home in own if home not in in_all and said.splits.get("train") in parts_of[home])
     own = {home: masks for home, masks in own.items() if home in in_all or not in_all}
     named = {home: [split_path(file)[1] for file, _ in masks] for home, masks in own.items()}
     firsts = [how[0] for masks in named.values() if (how := pairing(stems, masks))]

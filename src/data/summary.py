@@ -82,7 +82,8 @@ def passed_over(listing: Listing, root: Path, tables: Sequence[str | None] = ())
         where += [f"passed over {', '.join(texts)}"] if texts else []
     for name, spare in listing.unpaired.items():
         if spare:
-            lines.append(f"{len(spare)} masks of {name} are of no image, such as {spare[0]}")
+            are = "mask of {} is" if len(spare) == 1 else "masks of {} are"
+            lines.append(f"{len(spare)} {are.format(name)} of no image, such as {spare[0]}")
     for name, missing in listing.missing.items():
         if missing:
             warnings.append(f"the JSON of {name} names {len(missing)} images that are not there, such as {missing[0]}")

@@ -120,7 +120,7 @@ def _read(found: Look, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         part = Builder(
             [listed.samples[index] for index in chosen], [_some(listed.labels[index], count) for index in chosen],
-            listed.classes, settings, data.workers,
+            listed.classes, settings, data.workers, others=[sample.file for sample in listed.samples],
         )  # fmt: skip
         store = Store.open_or_build(Path(folder) / "sample", part.build)
         masks = None if store.masks is None else np.array(store.masks)

@@ -336,6 +336,17 @@ def test_masks_that_cover_most_or_nothing_are_a_question(tmp_path: Path) -> None
     assert "all 6 masks of x are empty" in stops(root, images="images", mask_folders={"x": "none"})
 
 
+def test_one_of_several_masks_that_covers_most_is_left_out_as_the_question_says(tmp_path: Path) -> None:
+    """As the field of view beside DRIVE's vessels."""
+    root = tmp_path / "data"
+    for number in range(6):
+        write(root / "images" / f"{number}.png", picture(number))
+        write(root / "dark" / f"{number}.png", 255 - blob(number))
+        write(root / "vessels" / f"{number}_v.png", blob(number))
+    line = stops(root, images="images", mask_folders={"field": "dark", "vessel": "vessels/*_v"})
+    assert line.endswith(", or data.mask_folders='{vessel: vessels/*_v}' leaves them out")
+
+
 def test_label_maps_become_named_structures(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for number in range(6):
@@ -359,13 +370,79 @@ def test_a_mask_of_no_image_is_counted(tmp_path: Path, caplog: pytest.LogCapture
         write(root / "masks" / f"{number}.png", blob(number))
     write(root / "masks" / "380.png", blob(1))
     read(root, images="images", mask_folders={"x": "masks"})
-    assert "1 masks of x are of no image, such as masks/380.png" in caplog.text
+    assert "1 mask of x is of no image, such as masks/380.png" in caplog.text
     (root / "masks" / "5.png").unlink()
     line = stops(root, images="images", mask_folders={"x": "masks"})
-    assert (
-        "images/5.png has no mask in the folder 'masks' (1 of 6 images are without; 1 masks are of no image, such as"
-        in line
+    assert "images/5.png has no mask in the folder 'masks' (1 of 6 images are without" in line
+    assert line.endswith(
+        "; of no image is masks/380.png): add a file of the same stem, or data.on_error=skip leaves them out"
     )
+
+
+def test_masks_that_some_images_lack_are_left_out_as_the_error_says(tmp_path: Path) -> None:
+    """As PH2's regions of interest."""
+    root = tmp_path / "data"
+    for number in range(6):
+        write(root / "images" / f"{number}.png", picture(number))
+        write(root / "lesion" / f"{number}_lesion.png", blob(number))
+        if number < 3:
+            write(root / "roi" / f"{number}_roi.png", blob(number))
+    line = stops(root, images="images", mask_folders={"lesion": "lesion/*_lesion", "roi": "roi/*_roi"})
+    assert line.endswith(
+        "(3 of 6 images are without): data.mask_folders='{lesion: lesion/*_lesion}' goes without roi, or "
+        "data.on_error=skip leaves them out"
+    )
+
+
+def test_images_that_are_named_as_masks_of_others_are_told_from_those_that_lack_one(tmp_path: Path) -> None:
+    """As CVC-ColonDB's contours, where only its polyps are named."""
+    root = tmp_path / "data"
+    for number in range(1, 13):
+        write(root / f"{number}.png", picture(number))
+        write(root / f"p{number}.png", blob(number))
+        write(root / f"c{number}.png", blob(number))
+    line = stops(root, mask_folders={"polyp": "p*"})
+    assert "c1.png has no mask in the folder 'p*' (12 of 24 images are without): data.mask_folders=" in line
+    assert "data.mask_folders='{polyp: p*, c: c*}' if they are masks too, or data.on_error=skip" in line
+    read(root, mask_folders={"polyp": "p*", "c": "c*"})
+    for number in range(1, 13):
+        (root / f"c{number}.png").unlink()
+    for number in (10, 11, 12):  # whose names begin as that of 1.png does
+        (root / f"p{number}.png").unlink()
+    assert "(3 of 12 images are without): add a file of the same stem" in stops(root, mask_folders={"polyp": "p*"})
+
+
+def test_thin_masks_that_fill_a_small_image_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "data"
+    lines = np.zeros((SIDE, SIDE), np.uint8)
+    lines[::4] = 255
+    for number in range(6):
+        write(root / "images" / f"{number}.png", picture(number))
+        write(root / "masks" / f"{number}.png", lines)
+    options: dict[str, Any] = {"images": "images", "mask_folders": {"vessel": "masks"}}
+    read(root, **options)
+    assert "a larger resolution" not in caplog.text
+    folder_data(root, **options, resolution=4).prepare()
+    assert "masks of vessel cover 25% of the images and 100% at 4 pixels" in caplog.text
+
+
+def test_where_masks_of_the_test_images_are_withheld_the_question_names_the_split_that_has_them(tmp_path: Path) -> None:
+    """As in DRIVE of today, where only the field of view is given of both splits."""
+    root = tmp_path / "data"
+    for part in ("training", "test"):
+        for number in range(6):
+            write(root / part / "images" / f"{number}.png", picture(number))
+            write(root / part / "mask" / f"{number}.png", blob(number))
+            if part == "training":
+                write(root / part / "1st_manual" / f"{number}.png", blob(number))
+            else:
+                write(root / part / "2nd_manual" / f"{number}.png", blob(number))
+    line = stops(root)
+    assert f"; 1st_manual in training alone: data.root={root}/training takes that: set data.split_folders=" in line
+    assert "2nd_manual in" not in line
+    for number in range(6):
+        write(root / "test" / "1st_manual" / f"{number}.png", blob(number))
+    assert " alone: " not in stops(root)
 
 
 def test_one_line_says_what_was_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -501,7 +578,7 @@ def test_vessels_are_read_as_drive_has_them(tmp_path: Path) -> None:
     assert_pairs(data, seeds)
     both = {"images": options["images"], "mask_folders": options["mask_folders"], "layout": "split"}
     assert "cover 92% of the images on average" in (line := stops(root, **both))
-    assert line.endswith(", or name data.mask_folders without mask")
+    assert line.endswith(", or data.mask_folders='{1st_manual: 1st_manual/*_manual1}' leaves them out")
     line = stops(root, layout="split", images="images/*_**", mask_folders={"x": "2nd_manual/*_manual2"})
     assert f"; test has some: data.root={root}/test data.layout=auto takes it alone" in line
 
