@@ -18,6 +18,7 @@ from src.data.proposal import Proposal, propose_beside
 
 UNLIKE = 8  # one window leaves a 16-bit image nearly black where another is brighter by more than this factor
 SUSPECT = 0.1  # of the images: if more have but few values, they are most likely masks among images
+SMALL = 1024  # pixels, of which Python counts the values in less time than numpy
 FEW, LARGE = 4, 64  # values at most of such an image, and its pixels at least
 MOST, OF_MOST = 0.5, 0.75  # masks that cover more than this, in so many of the images, are most likely dark on white
 WIDENED, MUCH = 2, 0.2  # a stored mask covers so many times what it did, and so much of the image: too much
@@ -127,7 +128,7 @@ def has_few_values(image: np.ndarray) -> bool:
 def _count(image: np.ndarray) -> int:
     """Values, or colours as numbers of three bytes or words."""
     if image.ndim == 2:
-        return len(np.unique(image))
+        return len(set(image.ravel().tolist())) if image.size <= SMALL else len(np.unique(image))
     return len(np.unique(image.astype(np.int64) @ (1 << 16 * np.arange(image.shape[2]))))
 
 

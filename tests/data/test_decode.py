@@ -163,6 +163,29 @@ def test_a_png_of_a_wrong_checksum_is_read_as_pillow_does(tmp_path: Path) -> Non
     np.testing.assert_array_equal(read_image(tmp_path / "x.png"), RAMP)
 
 
+def test_a_plain_png_is_read_without_pillow_and_one_as_large_as_a_bomb_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("imagecodecs")
+    path = save(tmp_path / "x.png", RAMP, dpi=(72, 72))
+    damaged = path.read_bytes()
+    place = damaged.index(b"pHYs") + 4
+    (tmp_path / "damaged.png").write_bytes(damaged[:place] + b"\1" + damaged[place + 1 :])  # libpng passes that over
+    with pytest.raises(BadFile, match="it is not an image"):
+        read_image(tmp_path / "damaged.png")
+    opened = Image.open
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("Pillow opens it")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    np.testing.assert_array_equal(read_image(path), RAMP)
+    monkeypatch.setattr(Image, "open", opened)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", RAMP.size // 3)
+    with pytest.raises(BadFile, match="decompression bomb"):
+        read_image(path)
+
+
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda image: image,
     2: np.fliplr,

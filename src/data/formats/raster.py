@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +24,8 @@ SUFFIXES = (
 )  # fmt: skip
 PACKAGE = None
 GREY_MODES = ("1", "L", "LA", "La")
+PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+PLAIN_KINDS = (b"\x08\0", b"\x08\x02")  # bits and type of colour: grey, RGB
 PLAIN_CHUNKS = {b"IHDR", b"IDAT", b"IEND", b"bKGD", b"cHRM", b"gAMA", b"iCCP", b"pHYs", b"sBIT", b"sRGB", b"tIME"}
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -40,6 +44,9 @@ def read_header(path: Path, how: Reading) -> Header:
 
 def read_slices(path: Path, how: Reading) -> Iterator[np.ndarray]:
     """The EXIF orientation is applied, a palette resolved; alpha and surplus channels as ``how`` says."""
+    if (plain := _plain_png(path)) is not None:
+        yield from kept([_one_channel(plain, path, how)], how, path)
+        return
     if _is_foreign(path):
         yield from tiff.read_stack(path, how)
         return
@@ -58,6 +65,9 @@ def _frames(image: Image.Image, path: Path, how: Reading) -> Iterator[np.ndarray
 
 def read_labels(path: Path, how: Reading) -> Iterator[np.ndarray]:
     """Where the colour is the same everywhere and alpha is not, alpha is what the file says."""
+    if (plain := _plain_png(path)) is not None:
+        yield plain
+        return
     if _is_foreign(path):
         yield from tiff.read_stack(path, how)
         return
@@ -86,8 +96,6 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _decode(image: Image.Image, path: Path, how: Reading) -> np.ndarray:
-    if (plain := _plain_png(image, path)) is not None:
-        return plain
     if _is_deep_colour(image):
         values = _read_deep_colour(path)
         alpha = values[..., -1] if values.shape[2] in (2, 4) else None
@@ -145,12 +153,18 @@ def _as_array(image: Image.Image) -> np.ndarray:
     return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
-def _plain_png(image: Image.Image, path: Path) -> np.ndarray | None:
-    """Of a PNG of 8 bits that nothing in it turns or makes transparent: libpng takes two thirds of Pillow's time."""
-    if not isinstance(image, PngImageFile) or image.mode not in ("L", "RGB") or image.tile[0][3] != image.mode:
+def _plain_png(path: Path) -> np.ndarray | None:
+    """Of a PNG of 8 bits that nothing in it turns or makes transparent: libpng takes two thirds of Pillow's time.
+
+    None for all else, and for one that is as large as a decompression bomb.
+    """
+    if path.suffix.lower() != ".png":
         return None
     content = path.read_bytes()
-    if not _chunks(content) <= PLAIN_CHUNKS:
+    if not content.startswith(PNG_START) or content[24:26] not in PLAIN_KINDS:
+        return None
+    width, height = (int.from_bytes(content[place : place + 4], "big") for place in (16, 20))
+    if width * height > (Image.MAX_IMAGE_PIXELS or math.inf) or not _has_plain_chunks(content):
         return None
     with suppress(ImportError, RuntimeError, ValueError):  # Pillow says what is damaged, and reads what it can
         from imagecodecs import png_decode
@@ -159,13 +173,18 @@ def _plain_png(image: Image.Image, path: Path) -> np.ndarray | None:
     return None
 
 
-def _chunks(png: bytes) -> set[bytes]:
-    """The kinds of the chunks."""
-    kinds, place = set(), 8
+def _has_plain_chunks(png: bytes) -> bool:
+    """Whether all chunks are of ``PLAIN_CHUNKS``, and none that libpng would pass over is damaged."""
+    place = 8
     while place < len(png):
-        kinds.add(png[place + 4 : place + 8])
-        place += 12 + int.from_bytes(png[place : place + 4], "big")
-    return kinds
+        end = place + 8 + int.from_bytes(png[place : place + 4], "big")
+        kind = png[place + 4 : place + 8]
+        if kind not in PLAIN_CHUNKS:
+            return False
+        if kind[:1].islower() and zlib.crc32(png[place + 4 : end]).to_bytes(4, "big") != png[end : end + 4]:
+            return False
+        place = end + 4
+    return True
 
 
 def _upright(image: Image.Image) -> Image.Image:
