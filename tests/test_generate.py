@@ -178,8 +178,12 @@ def test_bad_masks_are_left_out_and_counted_and_n_good_pairs_come_out(generate):
 
 
 def test_masks_that_never_pass_are_given_up_in_one_line(generate):
-    status, _, err = generate("run=a", "n=2", "masks.smallest=0.9999", "masks.largest=1")
+    asked = ("run=a", "n=2", "masks.smallest=0.9999", "masks.largest=1", "out=out")
+    status, _, err = generate(*asked)
     assert status == 2 and "only 0 of 20 images pass the checks, n=2 are wanted (" in err and err.count("\n") == 1
+    assert "masks.reject=false" in err
+    assert generate(*asked, "masks.reject=false")[0] == 0  # in the same folder, which holds no image
+    assert len(manifest("out")) == 2 and not card("out")["rejected"]
 
 
 @pytest.mark.parametrize("at", [1, 2, 8, 18])

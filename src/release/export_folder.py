@@ -72,6 +72,8 @@ class DataSetFolder:
     def claim(self, identity: Mapping[str, Any], force: bool) -> None:
         """Make sure that the folder is new or holds the export of this ``identity``; ``force`` clears another.
 
+        One without an image, of which all were rejected, is cleared too.
+
         Raises:
             UserError: it holds another export, or, ``force`` or not, anything that is no export.
         """
@@ -81,9 +83,10 @@ class DataSetFolder:
         if others and (force or not card):
             raise UserError(f"{self.path} holds {others[0]}, which no export wrote: choose another out=<folder>")
         remove_partials(self.path)
-        if card and force:
+        found = first_difference({key: card.get(key) for key in identity}, identity) if card else None
+        if card and (force or (found and not self._has_images())):
             aside.set_aside(self.path, ())
-        elif card and (found := first_difference({key: card.get(key) for key in identity}, identity)):
+        elif found:
             key, was, now = found
             raise UserError(
                 f"{self.path} holds another data set ({key} was {was}, now {now}): choose another out=<folder>, "
@@ -93,4 +96,7 @@ class DataSetFolder:
     def _settle(self) -> None:
         """What ``force`` replaces is deleted when its successor has an image, else it comes back."""
         if aside.is_pending(self.path):
-            aside.settle(self.path, (), (self.path / "images").is_dir() and any((self.path / "images").iterdir()))
+            aside.settle(self.path, (), self._has_images())
+
+    def _has_images(self) -> bool:
+        return (self.path / "images").is_dir() and any((self.path / "images").iterdir())
