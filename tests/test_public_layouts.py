@@ -117,15 +117,19 @@ def luna(root: Path) -> None:
 
 
 def drive(root: Path) -> None:
+    drive_training(root / "training")
+    drive_training(root / "test", "test", 1)
+    for number in range(1, 13):
+        write(root / "test" / "2nd_manual" / f"{number:02d}_manual2.gif", blob(number + 1))
+
+
+def drive_training(root: Path, part: str = "training", first: int = 21) -> None:
     field = np.zeros((SIDE, SIDE), np.uint8)
     field[1:15, 1:15] = 255
-    for part, first in (("training", 21), ("test", 1)):
-        for number in range(first, first + 10):
-            write(root / part / "images" / f"{number:02d}_{part}.tif", colour(number))
-            write(root / part / "1st_manual" / f"{number:02d}_manual1.gif", blob(number))
-            write(root / part / "mask" / f"{number:02d}_{part}_mask.gif", field)
-            if part == "test":
-                write(root / part / "2nd_manual" / f"{number:02d}_manual2.gif", blob(number + 1))
+    for number in range(first, first + 12):
+        write(root / "images" / f"{number:02d}_{part}.tif", colour(number))
+        write(root / "1st_manual" / f"{number:02d}_manual1.gif", blob(number))
+        write(root / "mask" / f"{number:02d}_{part}_mask.gif", field)
 
 
 def ph2(root: Path) -> None:
@@ -176,7 +180,11 @@ LAYOUTS = {
     ),
     "luna16": Layout(luna, ("data.layout=flat", "data.window=lung"), {"train": 18, "val": 3, "test": 3}),
     "drive": Layout(
-        drive, ("data.mask_folders={vessel: 1st_manual/*_manual1}",), {"train": 10, "test": 10}, (), ("vessel",)
+        drive, ("data.mask_folders={vessel: 1st_manual/*_manual1}",), {"train": 12, "test": 12}, (), ("vessel",)
+    ),
+    "drive_training": Layout(
+        drive_training,
+        ("data.mask_folders={vessel: 1st_manual/*_manual1}",), {"train": 8, "val": 2, "test": 2}, (), ("vessel",),
     ),
     "ph2": Layout(ph2, (), {"train": 8, "val": 2, "test": 2}, (), ("lesion",)),
     "colon_db": Layout(colon_db, (), {"train": 8, "val": 2, "test": 2}, (), ("c", "p")),
@@ -255,6 +263,7 @@ def test_the_folds_of_pannuke_are_sent_to_their_reader(at: str, tmp_path: Path, 
         ),
         ("luna16", "", "data.layout=flat data.window=lung"),
         ("drive", "", "data.layout=split 'data.images=images/*_**' data.mask_folders='{vessel: 1st_manual/*_manual1}'"),
+        ("drive_training", "", "'data.images=images/*_training' data.mask_folders='{vessel: 1st_manual/*_manual1}'"),
         (
             "ph2", "PH2 Dataset images",
             "'data.images=*/*_Dermoscopic_Image' data.mask_folders='{lesion: */*_lesion/*_lesion}'",

@@ -101,5 +101,5 @@ def _check_classes(classes: int) -> None:
     if classes < 2:
         raise UserError(
             "a classifier needs data with two classes or more: data=cifar10, chest_xray or phantom, "
-            "or data=folder with a sub-folder per class"
+            "or data=folder with a sub-folder per class or a table, data.labels_csv=<file>"
         )
