@@ -75,6 +75,24 @@ def test_a_study_ends_in_a_page(unbroken):
     assert len(finished(folder)) == 1 + 5 + 1  # generator, U-Nets, classifier
 
 
+def test_a_study_of_a_generator_that_there_is_trains_none_and_names_the_data_as_it_is_told(study, unbroken):
+    generator = next((unbroken[1] / "generators").iterdir())
+    asked = (
+        *TINY,
+        f"generators=[{generator}]",
+        "data.name=mine",
+        "regimes=[mixed]",
+        "seeds=1",
+        "score_generators=false",
+    )
+    status, _, err = study(*asked, "name=given")
+    assert status == 0, err
+    folder = Path("outputs/given")
+    assert not (folder / "generators").exists()
+    page = (folder / "study.html").read_text()
+    assert "mine, 16 px" in page and "phantom, 16 px" not in page
+
+
 def test_a_study_says_what_its_exports_left_out_and_measures_copies_as_an_export_does(unbroken, capfd):
     _, folder = unbroken
     answer, page = json.loads((folder / "study.json").read_text()), (folder / "study.html").read_text()

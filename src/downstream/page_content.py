@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -109,15 +109,15 @@ def study_page(
         cache: folder of decoded data.
         command: that repeats the study.
     """
-    first = next(iter(runs.generators.values()))
+    settings = _settings(runs)
     largest, exports = of_largest_share(runs.generators), of_largest_share(runs.synthetic)
     return StudyPage(
         study=study,
-        data=f"{first.settings['data']['name']}, {first.module.schedule.resolution} px",
+        data=f"{settings['data']['name']}, {settings['data']['resolution']} px",
         splits=[
             SplitSize(name, len(split), len(set(split.cases_or_files()))) for name, split in runs.data.splits.items()
         ],
-        steps=_steps(runs),
+        steps=-(-settings["images"] // settings["batch_size"]),
         generators=[
             Generator(name, runs.scored[name].scores if name in runs.scored else {}, _basis(runs.scored.get(name)),
                       overlay=exports[name] / "preview.png")
@@ -125,7 +125,7 @@ def study_page(
         ],
         floors=list(_floors(runs.scored)),
         passports={name: _passport(run, runs.scored.get(name)) for name, run in largest.items()},
-        real_overlay=first.folder / "samples" / "real.png",
+        real_overlay=next(iter(runs.generators.values())).folder / "samples" / "real.png",
         exports=[Exported(name, one.kept, one.text()) for name, one in left_out.items()],
         copies=list(nearest_pairs(compared, exports, runs.data, runs.folder / "copies", cache)),
         copies_note=copies_note(compared),
@@ -171,11 +171,10 @@ def _floors(scored: Mapping[str, ScoredGenerator]) -> Iterator[Generator]:
             yield Generator(title, scores, _basis(one))
 
 
-def _steps(runs: StudyRuns) -> int:
-    """Optimisation steps of a U-Net that trains in one go."""
+def _settings(runs: StudyRuns) -> Mapping[str, Any]:
+    """Those of a U-Net that trains in one go."""
     whole = next(unet for unet in runs.jobs if unet.regime == REAL)
-    settings = RunFolder(runs.folder / whole.job.name).settings()
-    return -(-settings["images"] // settings["batch_size"])
+    return RunFolder(runs.folder / whole.job.name).settings()
 
 
 def _basis(scored: ScoredGenerator | None) -> str:
