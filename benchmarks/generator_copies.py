@@ -2,9 +2,10 @@
 
 Generators learn few images, each of another patient as far as there are so many, until they repeat them. What is a copy
 is told by another measure than the filter's: the plain correlation of all pixels, the best of 450 small turns, zooms,
-shifts and mirror images, with any original, where it is above what 5% of the images of held-out patients reach. Then
-the audit attacks the same images. Each training is a run folder in ``--out``: the command goes on where it was stopped,
-and repeats nothing that is done. What else is given is an override of every training, as ``trainer.threads=1``.
+shifts and mirror images, with any original, where it is above what 5% of the images of held-out patients reach; a
+clear copy is above what any of them reaches. Then the audit attacks the same images. Each training is a run folder in
+``--out``: the command goes on where it was stopped, and repeats nothing that is done. What else is given is an override
+of every training, as ``trainer.threads=1``.
 """
 
 from __future__ import annotations
@@ -123,6 +124,11 @@ def verdicts(comparison: Comparison, made: Split, channels: int, seed: int) -> n
     return found
 
 
+def part(which: Tensor, among: Tensor) -> float | None:
+    """Of those in ``among``, both (N,) bool."""
+    return float(which[among].double().mean()) if among.any() else None
+
+
 def measure(path: Path) -> dict[str, Any]:
     """Of the images of a finished run."""
     run = load_generator(path)
@@ -138,15 +144,18 @@ def measure(path: Path) -> dict[str, Any]:
         for split in (made, comparison.learned, comparison.held_out)
     )
     near, whose = plain_correlation(shown, originals)
-    limit = plain_correlation(held_out, originals)[0].quantile(1 - SHARE)
-    copies = near > limit
+    others = plain_correlation(held_out, originals)[0]
+    limit = others.quantile(1 - SHARE)
+    copies, clear = near > limit, near > others.max()
     audit = Audit.of(comparison, made, channels, Judge.of(run))
     return {
         "originals": len(originals),
         "limit": float(limit),
         "copies": int(copies.sum()),
-        "found": float(found[copies].double().mean()) if copies.any() else None,
-        "same_original": float((index == whose)[copies].double().mean()) if copies.any() else None,
+        "found": part(found, copies),
+        "clear": int(clear.sum()),
+        "clear_found": part(found, clear),
+        "same_original": part(index == whose, copies),
         "left_out": float(found.double().mean()),
         "false_rejections": false_rejections(comparison.calibration, SHARE),
         "kappa": fleiss_kappa(np.stack([verdicts(comparison, made, channels, seed) for seed in range(SEEDS)])),
@@ -158,18 +167,20 @@ def measure(path: Path) -> dict[str, Any]:
 def table(measured: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown."""
     lines = [
-        "| generator | copies | found | with the same original | left out of all | of other held-out patients | kappa "
-        "| audit: AUC, control | called a leak |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
+        "| generator | copies | found | clear copies | found | with the same original | left out of all "
+        "| of other held-out patients | kappa | audit: AUC, control | called a leak |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, one in measured.items():
-        found, same = ("–" if one[key] is None else f"{one[key]:.1%}" for key in ("found", "same_original"))
+        found, clear, same = (
+            "–" if one[key] is None else f"{one[key]:.1%}" for key in ("found", "clear_found", "same_original")
+        )
         rejected = "{:.1f} ± {:.1f}%".format(*(100 * share for share in one["false_rejections"]))
         audit = "{auc:.2f}, {control:.2f}".format(**one["audit"])
         leaks = "yes" if one["audit"]["leaks"] else "no"
         lines.append(
-            f"| {name} | {one['copies']} of {MADE} | {found} | {same} | {one['left_out']:.1%} | {rejected} "
-            f"| {one['kappa']:.3f} | {audit} | {leaks} |"
+            f"| {name} | {one['copies']} of {MADE} | {found} | {one['clear']} | {clear} | {same} "
+            f"| {one['left_out']:.1%} | {rejected} | {one['kappa']:.3f} | {audit} | {leaks} |"
         )
     return "\n".join([*lines, ""])
 

@@ -33,9 +33,7 @@ FILTER = "local correlation after alignment"  # its name in records
 CANDIDATES = 32  # originals whose pose is improved
 FINALISTS = 4  # of which that many are aligned to the pixel
 ROUGH, FINE, LAST = 24, 32, 48  # pixels a side of the three steps
-ROUGH_CONTRAST, FINE_CONTRAST, LAST_CONTRAST = 5, 7, 7  # pixels a side of the neighbourhoods of local contrast
-WINDOW = 5  # and of those whose correlation is the verdict
-OWN = 0.25  # weight of what an original has for itself, the other finalists do not
+ROUGH_CONTRAST, FINE_CONTRAST = 5, 7  # pixels a side of the neighbourhoods of local contrast
 SIDES = (Search.side, ROUGH, FINE, LAST)
 FLAT_SHARE = 0.02  # of an image that has to be flat to be left out
 WAVES = 3  # half waves a side of the smooth map
@@ -45,6 +43,20 @@ DUPLICATE = 0.08  # nearer is the same real image again, saved anew as JPEG or a
 RESAMPLES, CERTAINTY = 200, 0.9  # of the held-out patients, and the share of them in which the threshold holds
 FEW_PATIENTS = 50  # held out: with fewer, their 5% is known poorly
 CHUNK = 64  # images compared at once
+
+
+class Scale(NamedTuple):
+    """At which the likeness of two aligned images is looked at, in pixels of ``LAST`` a side."""
+
+    window: int  # side of the neighbourhoods whose correlation is the mean
+    contrast: int  # side of those of local contrast
+    blur: float  # of that contrast, standard deviation
+    own: float  # weight of what an original has for itself, the other finalists do not
+    price: float  # what a distance counts: the less is seen, the more alike are images of two patients
+
+
+DETAIL = Scale(window=5, contrast=7, blur=0.0, own=0.25, price=1.0)
+COARSE = Scale(window=25, contrast=13, blur=1.0, own=0.4, price=1.3)  # where the grain of a generator averages out
 
 
 class Matches(NamedTuple):
@@ -62,8 +74,9 @@ class Originals:
     The distance of two images is 1 − their likeness once one is aligned to the other: 0 is a copy, 1 nothing in
     common. It is found in three steps: candidates by thumbnails (``Search``), an affine map of each, and a smooth map
     of the likeliest, the finalists, which is counted with and without it. Likeness is the mean local correlation
-    (``likeness``), and for a quarter what is left of it without what the finalists share (``own_likeness``): the chests
-    of two patients are much alike, and a third one shows in what.
+    (``likeness``), and in part what is left of it without what the finalists share (``own_likeness``): the chests
+    of two patients are much alike, and a third one shows in what. It is looked at at two scales, and the nearer one
+    counts: a generator repeats an image under a grain of its own, in which no detail is alike.
     """
 
     search: Search
@@ -165,25 +178,17 @@ class Originals:
         return Prepared.from_planes(planes * seen)
 
     def _verdict(self, prepared: Prepared, originals: Tensor, poses: Tensor, signs: Tensor, bends: Tensor) -> Matches:
-        count, finalists = originals.shape
-        fixed, seen = (
-            plane[:, None].expand(-1, finalists, -1, -1).flatten(0, 1) for plane in (prepared.values, prepared.seen)
-        )
-        contrast = prepared.local_contrast(LAST_CONTRAST)[:, None] * signs[..., None, None]
         grids = torch.stack([place(frame(LAST, bend), poses) for bend in (None, bends)])
-        alike = []
-        for grid in grids:
+        ways = []  # of each grid at each scale, (N, K)
+        for grid, price in zip(grids, (0.0, BENDING), strict=True):
             turned = self._turned(prepared, originals, grid)
-            whole = likeness(fixed * signs.reshape(-1, 1, 1), seen, turned.values, turned.seen, WINDOW)
-            others = turned.local_contrast(LAST_CONTRAST).unflatten(0, originals.shape)
-            own = own_likeness(contrast, prepared.seen, others, turned.seen.unflatten(0, originals.shape))
-            alike.append(torch.lerp(whole.view(count, finalists), own, OWN))
-        either = torch.stack([alike[0], alike[1] - BENDING]).transpose(0, 1).flatten(1)  # (N, 2 K)
-        best = either.max(1)
-        way, finalist = best.indices // finalists, best.indices % finalists
-        rows = torch.arange(count)
-        chosen = grids[way, rows, finalist].view(count, LAST, LAST, 2)
-        return Matches(originals[rows, finalist], (1 - best.values.double()).clamp_min(0), chosen)
+            ways += [scale.price * (1 + price - _alike(prepared, turned, signs, scale)) for scale in (DETAIL, COARSE)]
+        distances = torch.stack(ways, 1)  # (N, 4, K)
+        best = distances.flatten(1).min(1)
+        way, finalist = best.indices // originals.shape[1], best.indices % originals.shape[1]
+        rows = torch.arange(len(originals))
+        chosen = grids[way // 2, rows, finalist].view(-1, LAST, LAST, 2)
+        return Matches(originals[rows, finalist], best.values.double().clamp_min(0), chosen)
 
 
 @dataclass(frozen=True)
@@ -270,6 +275,16 @@ def describe(facts: Mapping[str, float]) -> str:
         f"of {facts['images']:,} real images of {facts['patients']:,} patients held out of training, 1% are nearer "
         f"than {facts['1%']:g} to a training image, 5% than {facts['5%']:g}, half than {facts['50%']:g}{again}"
     )
+
+
+def _alike(image: Prepared, turned: Prepared, signs: Tensor, scale: Scale) -> Tensor:
+    """The likeness of each of N images and its K finalists, turned (N K, S, S), (N, K); -1 in ``signs``: a negative."""
+    values, seen = (plane[:, None].expand(*signs.shape, -1, -1).flatten(0, 1) for plane in (image.values, image.seen))
+    whole = likeness(values * signs.reshape(-1, 1, 1), seen, turned.values, turned.seen, scale.window)
+    contrast = image.local_contrast(scale.contrast, scale.blur)[:, None] * signs[..., None, None]
+    others = turned.local_contrast(scale.contrast, scale.blur).unflatten(0, signs.shape)
+    own = own_likeness(contrast, image.seen, others, turned.seen.unflatten(0, signs.shape))
+    return torch.lerp(whole.view(signs.shape), own, scale.own)
 
 
 def _aligner(prepared: Prepared, contrast: int, sigma: float, order: int = 0) -> Aligner:

@@ -56,6 +56,12 @@ def test_planted_copies_are_nearer_than_19_of_20_images_that_copy_nothing(real, 
     assert (index == torch.arange(20)).double().mean() >= least
 
 
+def test_copies_under_grain_are_nearer_than_19_of_20_images_that_copy_nothing(real, originals, threshold):
+    grain = torch.randn(20, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    index, distance = originals.nearest((0.8 * real[:20] + 0.2 * grain).clamp(-1, 1))
+    assert (distance < threshold).double().mean() >= 0.95 and torch.equal(index, torch.arange(20))
+
+
 def test_copies_of_images_that_are_not_square_are_found_where_they_are_turned():
     wide = draw(12, seed=0, size=(48, 96))
     turned = warp(wide, torch.full((12,), 12.0), torch.ones(12), torch.zeros(12, 2))
@@ -102,7 +108,7 @@ def test_pairs_come_nearest_first(real, originals):
     noise = 0.05 * torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
     generated = torch.cat([draw(8, seed=2), (real[[7]] * 0.5 + 0.3 + noise).clamp(-1, 1)])
     pairs = originals.closest_pairs(split_of(generated), 1, 3)
-    assert pairs[0][:2] == (8, 7) and pairs[0][2] < 0.25 < 0.3 < pairs[1][2] <= pairs[2][2]
+    assert pairs[0][:2] == (8, 7) and pairs[0][2] < 0.15 < 0.2 < pairs[1][2] <= pairs[2][2]
 
 
 def test_stored_pixels_are_as_near_as_the_images_they_hold(real):
@@ -160,7 +166,7 @@ def test_held_out_images_that_are_a_training_image_again_do_not_count(real, orig
         [real[:5], (real[5:10] + 0.004 * noise).clamp(-1, 1), real[10:12].flip(3)]
     )  # saved anew, mirrored
     clean, spoilt = (originals.calibrate(split_of(images), 1) for images in (held_out, torch.cat([held_out, again])))
-    assert spoilt.facts() == {**clean.facts(), "duplicates": 12} and clean.facts()["1%"] > 0.25
+    assert spoilt.facts() == {**clean.facts(), "duplicates": 12} and clean.facts()["1%"] > 0.2
     assert spoilt.describe().endswith("; 12 more are a training image again, and do not count")
 
 
