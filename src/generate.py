@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -73,8 +74,10 @@ def generate(cfg: DictConfig) -> Path:
     out = Path(cfg.out) if cfg.out else run.folder / "generated" / f"n{cfg.n}_size{size}_seed{cfg.seed}{form}"
     originals = None if copies is None else copies.comparison.originals
     export = Export(run, request, out, originals, facts, file_format, said, credentials)
-    with Progress(console=Console(stderr=True), disable=not cfg.progress, transient=True) as bar:
-        task = bar.add_task("generating", total=request.n)
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True)
+    task = bar.add_task("generating", total=request.n)
+    with bar if cfg.progress and console.is_terminal else nullcontext():  # else rich may leave an empty line of it
         wrote = export.write(cfg.force, lambda done: bar.update(task, completed=done))
     if (left_out := LeftOut.of(out)).count:
         print(f"left out: {left_out.text()}; rejected.csv names them")
