@@ -132,7 +132,7 @@ class Outcome:
 @pytest.fixture
 def run_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Outcome]]:
+) -> Callable[..., Outcome]:
     """``python -m src.train`` with these arguments in an empty folder, in this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATA_DIR", raising=False)
@@ -147,12 +147,12 @@ def run_train(
             status = int(stop.code or 0)
         finally:
             GlobalHydra.instance().clear()
+            logging.root.handlers[:] = handlers  # those of the run write to the stderr of then
+            logging.getLogger("optuna").handlers.clear()
         out, err = capfd.readouterr()
         return Outcome(status, out, err)
 
-    yield run
-    logging.root.handlers[:] = handlers
-    logging.getLogger("optuna").handlers.clear()  # which it gets once, with the stderr of then
+    return run
 
 
 @pytest.fixture

@@ -182,6 +182,10 @@ def test_masks_that_never_pass_are_given_up_in_one_line(generate):
     status, _, err = generate(*asked)
     assert status == 2 and "only 0 of 20 images pass the checks, n=2 are wanted (" in err and err.count("\n") == 1
     assert "masks.reject=false" in err
+    own = Path("out/notes.txt")
+    own.touch()
+    assert "out holds notes.txt, which no export wrote" in generate(*asked, "masks.reject=false")[2] and own.exists()
+    own.unlink()
     assert generate(*asked, "masks.reject=false")[0] == 0  # in the same folder, which holds no image
     assert len(manifest("out")) == 2 and not card("out")["rejected"]
 

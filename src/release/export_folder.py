@@ -78,13 +78,14 @@ class DataSetFolder:
             UserError: it holds another export, or, ``force`` or not, anything that is no export.
         """
         card = self.card()
+        found = first_difference({key: card.get(key) for key in identity}, identity) if card else None
+        replaces = bool(card) and (force or (found is not None and not self._has_images()))
         others = [path.name for path in self.path.iterdir() if not (card and path.name in WRITTEN)]
         others = [name for name in others if not name.endswith(PARTIAL)]  # left by a kill
-        if others and (force or not card):
+        if others and (replaces or not card):
             raise UserError(f"{self.path} holds {others[0]}, which no export wrote: choose another out=<folder>")
         remove_partials(self.path)
-        found = first_difference({key: card.get(key) for key in identity}, identity) if card else None
-        if card and (force or (found and not self._has_images())):
+        if replaces:
             aside.set_aside(self.path, ())
         elif found:
             key, was, now = found
