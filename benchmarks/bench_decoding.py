@@ -32,7 +32,7 @@ from src.data.folder import FolderData
 NEEDED = ("monai", "nibabel", "pydicom", "imagecodecs")
 SLICES = 24  # of a NIfTI volume
 SOFT = (-160, 240)  # Hounsfield units that become black and white
-Contender = Callable[[Path, int, int], None]
+Contender = Callable[[Path, int, int, str], None]  # files, pixels a side, workers, a folder for what is made
 
 
 def main() -> None:
@@ -70,11 +70,11 @@ def main() -> None:
 
 def measured(run: Contender, root: Path, resolution: int, threads: int, count: int, clocks: list[float]) -> float:
     """Files per second; the seconds of processor time, also of processes that have ended, are added to ``clocks``."""
-    start, used = time.perf_counter(), _processor_time()
-    with contextlib.redirect_stderr(io.StringIO()):
-        run(root, resolution, threads)
-    clocks.append(_processor_time() - used)
-    return count / (time.perf_counter() - start)
+    with contextlib.redirect_stderr(io.StringIO()), tempfile.TemporaryDirectory() as cache:
+        start, used = time.perf_counter(), _processor_time()
+        run(root, resolution, threads, cache)
+        clocks.append(_processor_time() - used)
+        return count / (time.perf_counter() - start)
 
 
 def _processor_time() -> float:
@@ -82,15 +82,14 @@ def _processor_time() -> float:
     return sum(use.ru_utime + use.ru_stime for use in both)
 
 
-def project(root: Path, resolution: int, count: int) -> None:
+def project(root: Path, resolution: int, count: int, cache: str) -> None:
     """From the files to a store on the disk, all that is looked for on the way included."""
-    with tempfile.TemporaryDirectory() as cache:
-        window = None if root.name == "png" else "soft"
-        whole = {"train": 1.0}
-        FolderData(str(root), cache, resolution, window=window, workers=count, questions=False, splits=whole).prepare()
+    window = None if root.name == "png" else "soft"
+    whole = {"train": 1.0}
+    FolderData(str(root), cache, resolution, window=window, workers=count, questions=False, splits=whole).prepare()
 
 
-def monai(root: Path, resolution: int, count: int) -> None:
+def monai(root: Path, resolution: int, count: int, _: str) -> None:
     """From the files to arrays in memory, by the transforms that MONAI's own examples begin with."""
     CacheDataset = import_module("monai.data").CacheDataset
     transforms = import_module("monai.transforms")

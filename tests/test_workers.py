@@ -77,10 +77,10 @@ def test_what_takes_long_goes_on_in_processes_without_losing_a_task(monkeypatch:
 
 
 def test_few_tasks_are_begun_before_their_results_are_asked_for(at_once: None) -> None:
-    tasks = iter(range(100))
+    tasks = iter(range(1000))
     with Workers(2) as both:
         next(both.map(where, tasks))
-    assert next(tasks) <= 2 * workers.AHEAD
+    assert next(tasks) <= workers.QUEUED
 
 
 def test_an_error_is_raised_in_its_place(at_once: None) -> None:

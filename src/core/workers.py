@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 HEAD_START = 2.0  # seconds in threads: what is done by then is not worth a process
 AHEAD = 3  # tasks of each worker that are begun before their results are asked for: memory stays bounded
+QUEUED = 128  # in processes at least: enough to do while the results so far are written to a disk
 
 
 class Died(Exception):
@@ -67,9 +68,10 @@ class Workers:
         if self.threads_until is None:
             self.threads_until = time.monotonic() + HEAD_START
         with ThreadPoolExecutor(self.count) as threads:
-            yield from self._in_order(threads, function, self._for_threads(tasks))
+            yield from self._in_order(threads, function, self._for_threads(tasks), self.count * AHEAD)
         for first in itertools.islice(tasks, 1):
-            yield from self._in_order(self._started(), function, itertools.chain([first], tasks))
+            rest = itertools.chain([first], tasks)
+            yield from self._in_order(self._started(), function, rest, max(self.count * AHEAD, QUEUED))
 
     def _for_threads(self, tasks: Iterator[Task]) -> Iterator[Task]:
         alone = self.count == 1 or multiprocessing.current_process().daemon  # which may have no children
@@ -86,12 +88,12 @@ class Workers:
         return self.processes
 
     def _in_order(
-        self, executor: Executor, function: Callable[[Task], Result], tasks: Iterator[Task]
+        self, executor: Executor, function: Callable[[Task], Result], tasks: Iterator[Task], ahead: int
     ) -> Iterator[Result]:
         begun: deque[tuple[Task, Future[Result]]] = deque()
         try:
             while True:
-                for task in itertools.islice(tasks, max(0, self.count * AHEAD - len(begun))):
+                for task in itertools.islice(tasks, ahead - len(begun)):
                     with _signals_held():  # by what is started now for good
                         begun.append((task, executor.submit(function, task)))
                 if not begun:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cache
 from pathlib import Path
+from stat import S_ISLNK
 from typing import Any, TypeVar
 
 import numpy as np
@@ -316,6 +318,7 @@ def _stamp(path: MaskFile, resolved: Callable[[Path], Path]) -> tuple[Any, ...]:
     """``resolved``: of a folder, whose every file would walk up to the root again."""
     if isinstance(path, Annotated):
         return (*_stamp(path.file, resolved), path.image)
-    stat = path.stat()
-    name = path.resolve() if path.is_symlink() else resolved(path.parent) / path.name
-    return str(name), stat.st_size, stat.st_mtime_ns
+    stat, name = path.lstat(), os.path.join(resolved(path.parent), path.name)
+    if S_ISLNK(stat.st_mode):
+        stat, name = path.stat(), str(path.resolve())
+    return name, stat.st_size, stat.st_mtime_ns

@@ -7,7 +7,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 
 ROWS = 2  # part of each note: raise it when what is written into rows changes, though not what becomes of them
 NOTES = "decoding.jsonl"  # what a stopped build has done: one line for each time that it was written to the disk
-EVERY = 5.0  # seconds of work that a kill or a power cut costs at most
+EVERY = 2.0  # seconds of work that a kill or a power cut costs at most
 CHUNK = 16  # images that a process is given at once, at most: enough that handing them over costs nothing
 PER_WORKER = 8  # chunks for each worker at least, so that none waits for another at the end
 
@@ -158,7 +157,12 @@ def _plain(result: Header | BadFile | Sequence[Decoded]) -> Any:
     """For JSON; the reverse tells them apart by their kinds."""
     if isinstance(result, BadFile):
         return str(result)
-    return astuple(result) if isinstance(result, Header) else [astuple(row) for row in result]
+    return _fields(result) if isinstance(result, Header) else [_fields(row) for row in result]
+
+
+def _fields(one: Header | Decoded) -> list[Any]:
+    """As ``dataclasses.astuple``, a tenth of the time: what they hold needs no copy."""
+    return list(vars(one).values())
 
 
 def _tuples(fields: Sequence[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
+from numpy.lib import format as npy
 from numpy.typing import ArrayLike, DTypeLike
 from torch import Tensor
 
@@ -124,7 +124,7 @@ class Store:
 
 def create_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
     """An array on disk to be filled, for which all room is taken: a full disk is an OSError here, not a crash later."""
-    array = open_memmap(path, "w+", np.dtype(dtype), shape)
+    array = npy.open_memmap(path, "w+", np.dtype(dtype), shape)
     with open(path, "rb+") as file:
         size = os.fstat(file.fileno()).st_size
         if hasattr(os, "posix_fallocate"):
@@ -140,9 +140,10 @@ class RowWriter:
     """Writes rows of an array on disk, in any order; half the time of mapped memory, none of which is held."""
 
     def __init__(self, path: Path) -> None:
-        array = np.load(path, mmap_mode="r")
-        self.dtype, self.shape, self._start = array.dtype, array.shape[1:], array.offset
         self._file = open(path, "rb+")  # noqa: SIM115 - closed by __exit__
+        npy.read_magic(self._file)
+        (_, *shape), _, self.dtype = npy.read_array_header_1_0(self._file)
+        self.shape, self._start = tuple(shape), self._file.tell()
 
     def __enter__(self) -> RowWriter:
         return self
