@@ -176,7 +176,7 @@ class Aligner:
         ridge = torch.full((count,), RIDGE)
         ridge[:3] = RIDGE / 10
         curvature = curvature + level * torch.diag(ridge.repeat(2))
-        self.solver = torch.linalg.solve(curvature, slope.transpose(1, 2))  # (Q, 2M, S²)
+        self.slope, self.curvature = slope, torch.linalg.cholesky(curvature)  # (Q, S², 2M), (Q, 2M, 2M)
 
     def start(self, candidates: int) -> Tensor:
         return torch.zeros(len(self.fixed), candidates, 2, self.modes.shape[1])
@@ -191,8 +191,8 @@ class Aligner:
         for _ in range(steps):
             value, seen = sample(moving, self.grid(coefficients))
             residual = (self.fixed[:, None] - value).clamp(-OUTLIER, OUTLIER) * seen
-            step = (self.solver @ residual.transpose(1, 2)).transpose(1, 2).unflatten(2, (2, -1))
-            coefficients = coefficients + step.clamp(-LONGEST_STEP, LONGEST_STEP)
+            step = torch.cholesky_solve(self.slope.transpose(1, 2) @ residual.transpose(1, 2), self.curvature)
+            coefficients = coefficients + step.mT.unflatten(2, (2, -1)).clamp(-LONGEST_STEP, LONGEST_STEP)
         return coefficients
 
 
