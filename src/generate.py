@@ -79,10 +79,10 @@ def generate(cfg: DictConfig) -> Path:
     task = bar.add_task("generating", total=request.n)
     with bar if cfg.progress and console.is_terminal else nullcontext():  # else rich may leave an empty line of it
         wrote = export.write(cfg.force, lambda done: bar.update(task, completed=done))
-    if (left_out := LeftOut.of(out)).count:
-        print(f"left out: {left_out.text()}; rejected.csv names them")
-    if left_out.is_selection:
-        print(f"caution: {left_out.caution()}")
+    if (left_out := LeftOut.of(out)).count or left_out.unfit:
+        print(f"left out: {left_out.text()}; rejected.csv and manifest.csv name them")
+    for caution in left_out.cautions():
+        print(f"caution: {caution}")
     print(f"done: {out}: look at preview.png" if wrote else f"finished already: {out} (force=true writes it anew)")
     return out
 

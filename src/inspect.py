@@ -70,7 +70,7 @@ def inspect(asked: Sequence[str]) -> Path:
     print(f"{'answer it beside' if found.question else 'train on it'}: {command}")
     print(f"done: {out / 'inspect.html'}")
     if found.question:
-        raise UserError(found.question)
+        raise UserError(f"beside the command above, {found.question}" if found.assumed else found.question)
     return out / "inspect.html"
 
 

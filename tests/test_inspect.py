@@ -122,6 +122,33 @@ def test_the_answer_to_an_open_question_stands_beside_what_was_assumed(look, tmp
     assert trained_on(again, f"paths.cache={tmp_path}/cache").description.masks == ("rim", "core")
 
 
+def test_a_part_of_what_was_proposed_is_read_with_the_rest(look, tmp_path: Path) -> None:
+    """The answer to a question about masks alone, which stood beside assumptions about all else."""
+    for part in ("training", "test"):
+        for number in range(6):
+            write(tmp_path / "data" / part / "images" / f"{number}_{part}.png", picture(number))
+            write(tmp_path / "data" / part / "1st_manual" / f"{number}_manual1.png", blob(number))
+            view = np.where(np.hypot(*np.indices((16, 16)) - 7.5) < 8, 255, 0).astype(np.uint8)
+            write(tmp_path / "data" / part / "mask" / f"{number}_{part}_mask.png", view)
+    open_question = look("data.root=data", "write=drive")
+    assert open_question.status == 2 and "error: beside the command above, the masks of mask cover" in open_question.err
+    assert " write=drive " in open_question.out
+    answered = look("data.root=data", "data.mask_folders={vessels: 1st_manual/*_manual1}")
+    assert answered.status == 0, answered.err
+    assert trained_on(answered, f"paths.cache={tmp_path}/cache").description.masks == ("vessels",)
+
+
+def test_images_that_are_left_out_are_counted_and_not_learned_from(look, tmp_path: Path) -> None:
+    root = segmentation(tmp_path / "data", 24)
+    for number in range(14):
+        (root / "masks" / f"x{number}_segmentation.png").unlink()
+    outcome = look("data.root=data", "data.on_error=skip")
+    assert outcome.status == 0, outcome.err
+    assert re.search(r"^images: +10$", outcome.out, re.M)
+    assert re.search(r"^left out: +14 of 24 images; the first: images/x0.png has no mask", outcome.out, re.M)
+    assert " batch_size=4\n" in outcome.out
+
+
 def test_classes_of_unlike_brightness_are_said(look, tmp_path: Path) -> None:
     for number in range(10):
         write(tmp_path / "data" / "dark" / f"{number}.png", picture(number) // 2)

@@ -144,6 +144,17 @@ def test_nothing_is_added_that_no_one_reads(asked, said):
 DETECTOR = ["model=classifier", "data=real_or_generated", "data@data.real=phantom", "data.generated=x"]
 
 
+@pytest.mark.parametrize("asked", ["trainer=default", "trainer=1"])
+def test_a_group_of_another_command_is_no_setting(asked):
+    with pytest.raises(UserError, match="trainer is not a setting"):
+        check("evaluate", [asked], multirun=False)
+
+
+def test_what_is_meant_is_not_a_group_of_another_command():
+    with pytest.raises(UserError, match=r"trainer\.threads is not a setting; did you mean threads\?"):
+        check("evaluate", ["trainer.threads=1"], multirun=False)
+
+
 @pytest.mark.parametrize("asked", [DETECTOR, DETECTOR[::-1]])
 def test_a_group_in_two_places_can_be_chosen_in_any_order(asked):
     cfg = check("train", asked, multirun=False)

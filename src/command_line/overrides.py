@@ -62,7 +62,7 @@ def check(
     asked = fit_values(config_name, asked)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = parse(asked)
-        _check_groups(overrides)
+        _check_groups(config_name, overrides)
         first = {o.get_key_element(): choices(o)[0] for o in overrides}  # data and data@data.real are two
         _check_deletions(overrides, _schema(config_name, first.values()))
         cfg = _compose(config_name, first.values(), shown)
@@ -112,7 +112,7 @@ def compose(config_name: str, asked: Sequence[str]) -> DictConfig:
     """As ``check``, of values that nobody looks at."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = parse(asked)
-        _check_groups(overrides)
+        _check_groups(config_name, overrides)
         return _compose(config_name, [choices(override)[0] for override in overrides])
 
 
@@ -183,7 +183,7 @@ def _missing_named() -> Iterator[None]:
 def _schema(config_name: str, overrides: Iterable[str]) -> Schema:
     """The schema of a configuration under those of ``overrides`` that choose groups."""
     chosen = tuple(choices(o)[0] for o in parse(overrides) if is_group(o.key_or_group))
-    _check_groups(parse(chosen))
+    _check_groups(config_name, parse(chosen))
     with _missing_named():
         return _cached_schema(config_name, chosen)
 
@@ -191,11 +191,13 @@ def _schema(config_name: str, overrides: Iterable[str]) -> Schema:
 _cached_schema = lru_cache(maxsize=64)(compose_schema)
 
 
-def _check_groups(overrides: Iterable[Override]) -> None:
-    """Raise where a group is given what is no name, or is left out, of which Hydra makes errors of its own."""
+def _check_groups(config_name: str, overrides: Iterable[Override]) -> None:
+    """Raise where a group is another command's, is given what is no name, or is left out: Hydra's errors say less."""
     for override in overrides:
         if not (is_group(override.key_or_group) or "/" in override.key_or_group):
             continue
+        if message := _unknown_key(config_name, override.input_line or "", (), str):
+            raise UserError(message)
         several = override.key_or_group in SEVERAL
         for choice, value in [(override.input_line, None)] if override.is_delete() else values(override):
             names = value if several and isinstance(value, list) else [value]
@@ -275,13 +277,19 @@ def _replaces(config_name: str, overrides: Iterable[str], override: Override, en
 def _unknown_key(config_name: str, override: str, overrides: Sequence[str], shown: Callable[[str], str]) -> str | None:
     """What is wrong with ``override``, where its key is in no configuration that the valid ones compose."""
     key = key_of(override)
-    groups = [p.name for p in CONF.iterdir() if p.is_dir()]
+    groups = _groups(config_name)
     chosen = [o for o in overrides if group_of(o) in groups]
     cfg = hydra.compose(config_name, chosen)
     keys = [*_keys(cfg), *groups]
     if override.startswith(("+", "hydra.", "hydra/")) or key in keys or group_of(override) in groups:
         return None
     return f"{shown(key)} is not a setting; {nearest(key, keys, shown)}"
+
+
+def _groups(config_name: str) -> list[str]:
+    """That a choice can be made of: other commands have others."""
+    known = GlobalHydra.instance().config_loader().compute_defaults_list(config_name, [], RunMode.RUN)
+    return [group for group in dict.fromkeys(map(group_of, known.overrides.known_choices)) if is_group(group)]
 
 
 def _keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -112,6 +112,11 @@ def judge(
     if window is not None:
         found.notes.append(f"16-bit values from {window[0]:g} to {window[1]:g} are scaled to the whole range")
         found.warnings += _unlike(decoded) if own_window else []
+    if len(decoded) > 1 and len({one.digest for one in decoded}) == 1:
+        found.warnings.append(
+            f"all {len(decoded)} images have the same pixels, such as {decoded[0].file}: nothing can be learned from "
+            "them; what should differ may lie in another channel (data.channel, data.alpha)"
+        )
     few = [one.file for one in decoded if one.few_valued]
     if few and not are_images:
         found.warnings.append(f"{len(few)} images are of two to four values only, as masks are, such as {few[0]}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from src.core.errors import UserError
 from src.data import doubts
 from src.data.coco import Annotated, Annotations
 from src.data.pattern import Key, Pattern, find_masks, split_path
-from src.data.proposal import pairing
+from src.data.proposal import pairing, propose
 from src.data.tree import Tree
 
 MaskFile = Path | Annotated
@@ -99,12 +99,17 @@ class MaskPairs:
         return {image: [annotated] for image, annotated in found.items()}
 
     def _elsewhere(self, text: str) -> str:
-        """What to say where another split has such masks, as where those of a challenge's test images are withheld."""
+        """What to say where another split has such masks, as where those of a challenge's test images are withheld, or
+        where they are those of a proposal of which the rest is not said."""
         whole = "data.layout=auto" if self.layout == "split" else "data.split_folders=null"
         for folder in (self.split_folders).values():
             other = self.whole.below(folder)
             if any(holds(Pattern.read(text, other.files), file) for file in other.files):
                 return f"; {folder} has some: data.root={shlex.quote(str(other.root))} {whole} takes it alone"
+        meant = propose(self.readable)
+        if self.images is None and text in meant.masks.values():
+            rest = replace(meant, masks={}).overrides(self.tree.root)
+            return f": set {' '.join(rest)}" if rest else ""
         return ""
 
     def _no_pairs(self, name: str, mask: Pattern, images: Sequence[str], masks: Sequence[str]) -> str:

@@ -49,7 +49,7 @@ def export(run: TrainedRun, name: str, count: int, data: ImageData, reject: bool
         Export(run, request, out, facts=facts).write()
     except TooFewPass as problem:
         raise UserError(f"{problem}; in a study, reject_masks=false keeps them") from problem
-    if (left_out := LeftOut.of(out)).count:
+    if (left_out := LeftOut.of(out)).count or left_out.unfit:
         print(f"left out: {left_out.text()}")
     return out
 
@@ -64,10 +64,9 @@ def left_out_of(exports: Mapping[tuple[str, float], Path]) -> dict[str, LeftOut]
 
 
 def cautions_of_exports(left_out: Mapping[str, LeftOut]) -> Iterator[str]:
-    """Where so much was left out that what the U-Nets learned from is unlike what the generator makes."""
+    """Where what the U-Nets learned from is unlike what the generator makes, or has wrong masks."""
     for name, one in left_out.items():
-        if one.is_selection:
-            yield f"Synthetic images of {name}: {one.caution()}."
+        yield from (f"Synthetic images of {name}: {caution}." for caution in one.cautions())
 
 
 def compare_with_real(generators: Mapping[str, TrainedRun], data: ImageData) -> dict[str, Comparison]:

@@ -17,6 +17,7 @@ from src.data.file_decoder import DecodeSettings
 from src.data.folder import FolderData, Listed
 from src.data.formats import BadFile, read_header
 from src.data.formats.base import Reading
+from src.data.labelling import Labels
 from src.data.listing import Sample
 from src.data.store import Split, Store
 from src.data.tree import Tree
@@ -37,7 +38,8 @@ class Look:
     answered: list[tuple[str, list[str]]] = field(default_factory=list)  # questions, and the overrides assumed
     question: str | None = None  # that stopped it
     listed: Listed | None = None
-    whole: Store | None = None  # a row for each image that is listed (of a volume: for the file), without pixels
+    left_out: Sequence[str] = ()  # why images that are listed will not be read
+    whole: Store | None = None  # a row for each image that will be read (of a volume: for the file), without pixels
     splits: Mapping[str, Split] = field(default_factory=dict)  # of ``whole``
     sample: Store | None = None  # of the files that were decoded
     decoded: Sequence[int] = ()  # of ``listed.samples``: those of ``sample``
@@ -111,9 +113,11 @@ def _read(found: Look, count: int) -> None:
         listed.listing.missing,
     )  # fmt: skip
     builder.check_masks()
+    found.left_out = list(builder.skipped.values())
     usable = [index for index in range(len(listed.samples)) if index not in builder.skipped]
-    found.whole = _without_pixels(listed, settings.reading)
-    found.splits = data.divided(found.whole, listed.samples)
+    samples, labels = [listed.samples[index] for index in usable], [listed.labels[index] for index in usable]
+    found.whole = _without_pixels(samples, labels, listed.classes, settings.reading)
+    found.splits = data.divided(found.whole, samples)
     chosen = _spread(_strata(listed, found.splits, usable), count)
     chosen, settings = _thin([listed.samples[index] for index in chosen], chosen, settings, count)
     found.modalities = modalities([listed.samples[index].image for index in chosen])
@@ -128,16 +132,15 @@ def _read(found: Look, count: int) -> None:
     found.decoded = chosen
 
 
-def _without_pixels(listed: Listed, how: Reading) -> Store:
-    """What ``FolderData.divided`` needs of a store, of all files."""
-    samples = listed.samples
+def _without_pixels(samples: Sequence[Sample], of: Labels, classes: Sequence[str], how: Reading) -> Store:
+    """What ``FolderData.divided`` needs of a store, of all files; ``of``: the label of each, or of what is in it."""
     named = patients([sample.image for sample in samples], how)
     files: list[str] = []
     sources: list[str] = []
     labels: list[int] = []
     cases: list[str] = []
     first: dict[int, int] = {}
-    for index, (sample, label) in enumerate(zip(samples, listed.labels, strict=True)):
+    for index, (sample, label) in enumerate(zip(samples, of, strict=True)):
         each = [(sample.file, label)] if isinstance(label, int) else [
             (f"{sample.file}#{number:03d}", own) for number, own in enumerate(label) if own is not None
         ]  # fmt: skip
@@ -150,7 +153,7 @@ def _without_pixels(listed: Listed, how: Reading) -> Store:
     copies = [
         [first[alone[place]] for place in same] for same in equal_files([samples[index].image for index in alone])
     ]
-    meta = {"files": files, "sources": sources, "classes": listed.classes, "copies": copies}
+    meta = {"files": files, "sources": sources, "classes": classes, "copies": copies}
     meta |= {"cases": cases} if any(named) else {}
     return Store(np.zeros((len(files), 1, 1, 1), np.uint8), np.array(labels, np.int64), None, meta)
 

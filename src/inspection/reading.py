@@ -45,12 +45,15 @@ def _lines(found: Look) -> Iterator[tuple[str, str]]:
         yield "modality", ", ".join(f"{name} ({count} files)" for name, count in found.modalities.items())
     if found.sample is not None:
         facts, channels = found.sample.meta["facts"], found.sample.images.shape[1]
+        listed = found.listed.samples if found.listed else ()
         yield "channels", {1: "1 (grey)", 3: "3 (colour)"}[channels]
         yield "bits", " and ".join(map(str, facts["bits"]))
         sizes = ", ".join(f"{wide}×{high} ({count})" for wide, high, count in facts["sizes"])
         yield "sizes", sizes + (f" and {facts['other_sizes']} more" if facts["other_sizes"] else "")
         yield from ((f"masks of {name}", _coverage(of)) for name, of in facts["masks"].items())
-        yield "looked at", f"{len(found.decoded):,} of {len(found.listed.samples if found.listed else ()):,} files"
+        if found.left_out:
+            yield "left out", f"{len(found.left_out):,} of {len(listed):,} images; the first: {found.left_out[0]}"
+        yield "looked at", f"{len(found.decoded):,} of {len(listed):,} files"
 
 
 def _masks(found: Look) -> Iterator[tuple[str, str]]:

@@ -119,6 +119,13 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
     assert len(everything(folder_data(root, on_error="skip", **options))["mask"]) == 9
 
 
+def test_images_that_are_all_the_same_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(6):
+        write(tmp_path / "data" / f"{number}.png", np.full((16, 16), 255, np.uint8))
+    folder_data(tmp_path / "data").prepare()
+    assert "all 6 images have the same pixels, such as 0.png: nothing can be learned" in caplog.text
+
+
 def test_dicom_without_pydicom_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat(tmp_path / "data")
     (tmp_path / "data" / "scan.dcm").write_bytes(b"x")
