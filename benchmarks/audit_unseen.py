@@ -19,7 +19,7 @@ from src.comparison.seeds import mean_and_margin
 from src.data.store import Split
 from src.metrics.membership import Attack
 from src.release.audit import Audit
-from src.release.copies import Comparison, Originals
+from src.release.copies import Comparison
 from src.release.generated import generated_split
 from src.training.restore import learned_from, load_generator
 
@@ -30,9 +30,7 @@ def audited(made: Split, patients: Split, seed: int) -> Attack:
     """The attack on ``patients``, one image each, of whom a half drawn by ``seed`` stands for what was learned from."""
     order = np.random.default_rng(seed).permutation(len(patients))[: 2 * PATIENTS]
     learned, others = (patients.take(np.sort(half)) for half in np.array_split(order, 2))
-    originals = Originals.of(learned, 1)
-    comparison = Comparison(learned, others, originals, originals.calibrate(others, 1), 0)
-    return Audit.of(comparison, made, 1).nearest
+    return Audit.of(Comparison.between(learned, others, 1), made, 1).nearest
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -30,7 +30,7 @@ from src.core.pixels import to_unit_range
 from src.data.folder import FolderData
 from src.data.store import Split
 from src.release.audit import Audit, Judge
-from src.release.copies import Comparison, Originals
+from src.release.copies import Comparison
 from src.release.generated import generated_split
 from src.training.restore import learned_from, load_data, load_generator
 
@@ -51,14 +51,15 @@ MODELS = {  # small, and without what keeps from repeating images: a weak penalt
     ),
     "pggan": (
         "model=pggan",
-        "width=24",
-        "growing.phases=0.4",
+        "width=32",
+        "growing.phases=0.3",
+        "growing.bias_scale=he",
         "model.schedule.lr_decay=0.3",
-        "model.penalties.r1.weight=0.03",
-        "optim.lr=3e-3",
+        "model.penalties.r1.weight=0.1",
+        "optim.lr=4e-3",
     ),
 }
-IMAGES = {20: 60_000, 100: 120_000}  # shown, by how many there are
+IMAGES = {20: 100_000, 100: 200_000}  # shown, by how many there are
 RESOLUTION = 32
 MADE, SHARE, SEEDS = 300, 0.05, 5
 SIDE, EDGE = 32, 3  # pixels a side of what is correlated, and of its border that is left out
@@ -116,11 +117,11 @@ def verdicts(comparison: Comparison, made: Split, channels: int, seed: int) -> n
     distance drawn anew by ``seed``."""
     rng = np.random.default_rng(seed)
     learned, held_out = (one.take(rng.permutation(len(one))) for one in (comparison.learned, comparison.held_out))
-    originals = Originals.of(learned, channels)
-    threshold = originals.calibrate(held_out, channels).threshold(SHARE, seed)
+    drawn = Comparison.between(learned, held_out, channels)
+    threshold = drawn.calibration.threshold(SHARE, seed)
     order = rng.permutation(len(made))
     found = np.empty(len(made), bool)
-    found[order] = (originals.nearest_of(made.take(order), channels)[1] < threshold).numpy()
+    found[order] = (drawn.originals.nearest_of(made.take(order), channels)[1] < threshold).numpy()
     return found
 
 

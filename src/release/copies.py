@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -52,19 +52,23 @@ class Scale(NamedTuple):
     contrast: int  # side of those of local contrast
     blur: float  # of that contrast, standard deviation
     own: float  # weight of what an original has for itself, the other finalists do not
-    price: float  # what a distance counts: the less is seen, the more alike are images of two patients
 
 
-DETAIL = Scale(window=5, contrast=7, blur=0.0, own=0.25, price=1.0)
-COARSE = Scale(window=25, contrast=13, blur=1.0, own=0.4, price=1.3)  # where the grain of a generator averages out
+DETAIL = Scale(window=5, contrast=7, blur=0.0, own=0.25)
+COARSE = Scale(window=25, contrast=13, blur=1.0, own=0.4)  # where the grain of a generator averages out
+WHOLE = Scale(window=47, contrast=0, blur=0.0, own=0.0)  # the outline too, of an image whose inside is noise
+SCALES = (DETAIL, COARSE, WHOLE)
+PRICES = (1.0, 1.3)  # what distances count where held-out images do not tell; without the whole, at which all are alike
+PRICED_BY, NEAREST = 100, 0.03  # held-out images that tell, at least, and the share of them that is made equally near
 
 
 class Matches(NamedTuple):
     """The nearest original of each image."""
 
     originals: Tensor  # (N,) index
-    distances: Tensor  # (N,) float64
+    distances: Tensor  # (N,) float64: the least of all scales, times their prices
     grids: Tensor  # (N, LAST, LAST, 2) where the image's pixels lie in the original, as ``grid_sample`` has it
+    at_scales: Tensor  # (N, len(SCALES)) float64: the least at each, of any original
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,14 @@ class Originals:
     common. It is found in three steps: candidates by thumbnails (``Search``), an affine map of each, and a smooth map
     of the likeliest, the finalists, which is counted with and without it. Likeness is the mean local correlation
     (``likeness``), and in part what is left of it without what the finalists share (``own_likeness``): the chests
-    of two patients are much alike, and a third one shows in what. It is looked at at two scales, and the nearer one
-    counts: a generator repeats an image under a grain of its own, in which no detail is alike.
+    of two patients are much alike, and a third one shows in what. It is looked at at several scales, and the nearest
+    counts: a generator repeats an image under a grain of its own, in which no detail is alike. The less is seen at a
+    scale, the more alike are two patients: so its distances have a price.
     """
 
     search: Search
     planes: Mapping[int, Tensor]  # by side S: pixels and what is seen of them, (N, 2, S, S) float16
+    prices: Sequence[float] = PRICES  # of the first of SCALES; the others do not count
 
     @classmethod
     def of(cls, split: Split, channels: int) -> Originals:
@@ -111,9 +117,11 @@ class Originals:
         hidden = (flat.mean((1, 2, 3)) > FLAT_SHARE).nonzero()[:, 0]
         if len(hidden):
             without = self._match(Prepared.at_sides(images[hidden], SIDES, flat[hidden]))
+            at_scales = torch.minimum(found.at_scales[hidden], without.at_scales)
+            nearer = without.distances < found.distances[hidden]
             for one, other in zip(found, without, strict=True):
-                nearer = without.distances < found.distances[hidden]
                 one[hidden[nearer]] = other[nearer]
+            found.at_scales[hidden] = at_scales
         return found
 
     def _match(self, prepared: Mapping[int, Prepared]) -> Matches:
@@ -153,13 +161,14 @@ class Originals:
         return [(i, int(index[i]), float(distance[i])) for i in order]
 
     def calibrate(self, held_out: Split, channels: int) -> Calibration:
-        """How near the images of ``held_out`` come, of patients that no original is of."""
+        """How near the images of ``held_out`` come, of patients that no original is of, and the prices that follow."""
         if not len(held_out):
             return Calibration(torch.zeros(0, dtype=torch.float64), (), 0)
-        _, distances = self.nearest_of(held_out, channels)
-        others = distances >= DUPLICATE
+        found = torch.cat([self.match(images).at_scales for images in _chunks(held_out, channels)])
+        others = _priced(found, PRICES) >= DUPLICATE
         patients = [case for case, is_other in zip(held_out.cases_or_files(), others.tolist(), strict=True) if is_other]
-        return Calibration(distances[others], tuple(patients), int((~others).sum()))
+        prices = _prices(found[others])
+        return Calibration(_priced(found[others], prices), tuple(patients), int((~others).sum()), prices)
 
     def _contrast(
         self, fixed: Prepared, contrast: int, sigma: float, originals: Tensor, poses: Tensor, signs: Tensor
@@ -182,13 +191,14 @@ class Originals:
         ways = []  # of each grid at each scale, (N, K)
         for grid, price in zip(grids, (0.0, BENDING), strict=True):
             turned = self._turned(prepared, originals, grid)
-            ways += [scale.price * (1 + price - _alike(prepared, turned, signs, scale)) for scale in (DETAIL, COARSE)]
-        distances = torch.stack(ways, 1)  # (N, 4, K)
-        best = distances.flatten(1).min(1)
-        way, finalist = best.indices // originals.shape[1], best.indices % originals.shape[1]
-        rows = torch.arange(len(originals))
-        chosen = grids[way // 2, rows, finalist].view(-1, LAST, LAST, 2)
-        return Matches(originals[rows, finalist], best.values.double().clamp_min(0), chosen)
+            ways += [(1 + price - _alike(prepared, turned, signs, scale)).clamp_min(0) for scale in SCALES]
+        distances = torch.stack(ways, 1).unflatten(1, (len(grids), len(SCALES))).double()  # and K
+        priced = distances[:, :, : len(self.prices)] * torch.tensor(self.prices, dtype=torch.float64)[:, None]
+        best = priced.flatten(1).min(1)
+        finalist = best.indices % originals.shape[1]
+        grid, rows = best.indices // priced[0, 0].numel(), torch.arange(len(originals))
+        chosen = grids[grid, rows, finalist].view(-1, LAST, LAST, 2)
+        return Matches(originals[rows, finalist], best.values, chosen, distances.amin((1, 3)))
 
 
 @dataclass(frozen=True)
@@ -198,6 +208,7 @@ class Calibration:
     distances: Tensor  # (N,) of the held-out images to the originals, without those that are an original again
     patients: Sequence[str]  # (N,) whose images they are
     duplicates: int  # held-out images that are an original again: they do not count
+    prices: Sequence[float] = PRICES  # at which ``distances`` are looked at
 
     def threshold(self, share: float, seed: int = 0) -> float:
         """A distance that no more than ``share`` of the images of other patients are nearer than.
@@ -259,10 +270,14 @@ class Comparison:
             UserError: there is no image to compare with.
         """
         learned, held_out, missing = record.divide(data)
-        if not len(learned):
-            learned = data.split("train")
+        return cls.between(learned if len(learned) else data.split("train"), held_out, channels, missing)
+
+    @classmethod
+    def between(cls, learned: Split, held_out: Split, channels: int, missing: int = 0) -> Comparison:
+        """Raises UserError where ``learned`` is empty."""
         originals = Originals.of(learned, channels)
-        return cls(learned, held_out, originals, originals.calibrate(held_out, channels), missing)
+        calibration = originals.calibrate(held_out, channels)
+        return cls(learned, held_out, replace(originals, prices=calibration.prices), calibration, missing)
 
 
 def describe(facts: Mapping[str, float]) -> str:
@@ -277,10 +292,25 @@ def describe(facts: Mapping[str, float]) -> str:
     )
 
 
+def _prices(distances: Tensor) -> Sequence[float]:
+    """At which the nearest of the held-out images are equally near at all scales; ``distances``: (N, scales)."""
+    if len(distances) < PRICED_BY:
+        return PRICES
+    near = distances.quantile(NEAREST, 0)
+    return tuple((near[0] / near.clamp_min(1e-6)).tolist())
+
+
+def _priced(distances: Tensor, prices: Sequence[float]) -> Tensor:
+    """(N, scales) → (N,)"""
+    return (distances[:, : len(prices)] * torch.tensor(prices, dtype=torch.float64)).amin(1)
+
+
 def _alike(image: Prepared, turned: Prepared, signs: Tensor, scale: Scale) -> Tensor:
     """The likeness of each of N images and its K finalists, turned (N K, S, S), (N, K); -1 in ``signs``: a negative."""
     values, seen = (plane[:, None].expand(*signs.shape, -1, -1).flatten(0, 1) for plane in (image.values, image.seen))
     whole = likeness(values * signs.reshape(-1, 1, 1), seen, turned.values, turned.seen, scale.window)
+    if not scale.own:
+        return whole.view(signs.shape)
     contrast = image.local_contrast(scale.contrast, scale.blur)[:, None] * signs[..., None, None]
     others = turned.local_contrast(scale.contrast, scale.blur).unflatten(0, signs.shape)
     own = own_likeness(contrast, image.seen, others, turned.seen.unflatten(0, signs.shape))

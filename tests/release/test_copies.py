@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from benchmarks.planted import KINDS, warp
 from src.core.errors import UserError
 from src.data.store import Split, Store
-from src.release.copies import Calibration, Originals
+from src.release.copies import NEAREST, PRICES, SCALES, Calibration, Comparison, Originals
 
 UNSEEN = ("upside down", "rotated by 90°")  # kinds that the search does not look for
 
@@ -60,6 +60,35 @@ def test_copies_under_grain_are_nearer_than_19_of_20_images_that_copy_nothing(re
     grain = torch.randn(20, 1, 64, 64, generator=torch.Generator().manual_seed(1))
     index, distance = originals.nearest((0.8 * real[:20] + 0.2 * grain).clamp(-1, 1))
     assert (distance < threshold).double().mean() >= 0.95 and torch.equal(index, torch.arange(20))
+
+
+def outlines(count: int, seed: int, inside: int = 0) -> torch.Tensor:
+    """Bodies of a form of their own, of which all else is noise, drawn by ``inside``."""
+    small = torch.randn(count, 1, 5, 5, generator=torch.Generator().manual_seed(seed))
+    body = F.interpolate(small, size=(64, 64), mode="bicubic") > 0
+    noise = torch.rand(2, count, 1, 64, 64, generator=torch.Generator().manual_seed(100 + seed + inside))
+    return torch.where(body, noise[0], 0.55 * noise[1]) * 1.8 - 0.9
+
+
+def test_a_copied_outline_around_another_inside_is_found_where_held_out_images_price_the_whole():
+    learned, held_out = split_of(outlines(40, seed=0)), split_of(outlines(120, seed=1))
+    made = outlines(40, seed=0, inside=7)
+    whole = Comparison.between(learned, held_out, 1)
+    few = Comparison.between(learned, held_out.take(np.arange(99)), 1)
+    assert few.calibration.prices == PRICES and len(whole.calibration.prices) == len(SCALES) > len(PRICES)
+    found, without = (
+        (one.originals.nearest(made)[1] < one.calibration.threshold(0.05)).double().mean() for one in (whole, few)
+    )
+    assert without < 0.8 < 0.95 <= found
+
+
+def test_the_nearest_held_out_images_are_equally_near_at_all_scales(originals):
+    held_out = split_of(draw(120, seed=4))
+    prices = torch.tensor(originals.calibrate(held_out, 1).prices, dtype=torch.float64)
+    at_scales = originals.match(held_out.gather(np.arange(120))["image"]).at_scales * prices
+    near = at_scales.quantile(NEAREST, 0)
+    assert torch.allclose(near, near[0].expand(len(SCALES)), rtol=0.02)
+    assert (at_scales < near).double().mean(0).tolist() == pytest.approx([NEAREST] * len(SCALES), abs=0.01)
 
 
 def test_copies_of_images_that_are_not_square_are_found_where_they_are_turned():
