@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test lint bench clean
+.PHONY: help setup demo test cluster-test lint bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+setup: $(READY) ## Set up .venv, and do no more
 
 demo: $(READY) ## Answer the question on embedded phantoms: do synthetic images help a U-Net? (about 10 minutes on 2 cores)
 	$(RUN) -m src.study name=demo logger=csv resolution=32 phantoms=80 data.sizes.val=40 synthetic=400 trainer.threads=1 \
@@ -27,7 +29,7 @@ test: $(READY) ## Run the tests, a process on each core
 	$(RUN) -m pytest -n auto
 
 cluster-test: ## Run sweeps on a Slurm of one node, in a temporary folder (needs slurm-wlm, munge and root; installs nothing)
-	@test -x $(RUN) || { echo "missing: $(VENV) – make test sets it up"; exit 1; }
+	@test -x $(RUN) || { echo "missing: $(VENV) – make setup makes it"; exit 1; }
 	@$(RUN) -m tests.cluster.slurm
 	$(RUN) -m pytest -m slurm tests/cluster
 

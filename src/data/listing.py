@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ class Listing:
     unpaired: dict[str, list[str]] = field(default_factory=dict)  # by mask folder: masks of no image
     missing: dict[str, list[str]] = field(default_factory=dict)  # by mask folder: images that only its JSON has
     passed_over: list[str] = field(default_factory=list)  # files that are no images, or deeper than the classes
+    elsewhere: Counter[str] = field(default_factory=Counter)  # images in other folders than data.images says, by folder
     layout: str = "flat"
     split_folders: Mapping[str, str] | None = None  # as given, or found by their names
 
@@ -169,6 +171,11 @@ class _Part:
             and _within(file, pattern.folder)
             and not file.startswith(tuple(left_out))
         ]
+        self.listing.elsewhere += Counter(
+            (Path(self.folder) / split_path(file)[0]).as_posix()
+            for file in self.readable
+            if file not in used and not _within(file, pattern.folder)
+        )
         self.listing.layout = "/".join(levels) or "flat"
 
     def _pairs(self) -> MaskPairs:

@@ -80,6 +80,10 @@ def passed_over(listing: Listing, root: Path, tables: Sequence[str | None] = ())
     for kinds, where in ((by_suffix.keys() - IMAGES, lines), (by_suffix.keys() & IMAGES, warnings)):
         texts = [f"{len(by_suffix[kind])} {kind} (such as {by_suffix[kind][0]})" for kind in sorted(kinds)]
         where += [f"passed over {', '.join(texts)}"] if texts else []
+    if listing.elsewhere:
+        folders = ", ".join(f"{folder} ({count})" for folder, count in listing.elsewhere.most_common(4))
+        more = f" and {len(listing.elsewhere) - 4} more folders" if len(listing.elsewhere) > 4 else ""
+        lines.append(f"not read, since neither data.images nor data.mask_folders speaks of them: {folders}{more}")
     for name, spare in listing.unpaired.items():
         if spare:
             are = "mask of {} is" if len(spare) == 1 else "masks of {} are"

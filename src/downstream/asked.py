@@ -94,7 +94,7 @@ def compose(recipe: Recipe) -> DictConfig:
 
 def _recipe(cfg: DictConfig, asked: Asked, kind: str, *chosen: str) -> Recipe:
     """The more particular of several values of one setting counts: a kind's, else that of all, else the default's."""
-    general = {key_of(override) for override in asked.every_training}
+    general = {key_of(override) for override in asked.every_training} | _keys_of_budget(asked.every_training)
     defaults = [f"{key}={value}" for key, value in cfg[kind].items() if key not in general]
     given = (*chosen, *asked.every_training, *defaults, *asked.kinds[kind])
     own = {key_of(override) for override in (*defaults, *asked.kinds[kind])}
@@ -111,6 +111,13 @@ def _recipe(cfg: DictConfig, asked: Asked, kind: str, *chosen: str) -> Recipe:
     settings = cast(dict[str, Any], OmegaConf.to_container(composed))
     del settings["hydra"]
     return Recipe(given, composed.images, composed.batch_size, digest(identity(settings)))
+
+
+def _keys_of_budget(every_training: Sequence[str]) -> set[str]:
+    """What budget=… says of every training: how many images are shown, among others."""
+    said = [override.partition("=")[2] for override in every_training if key_of(override) == "budget"]
+    files = (overrides.CONF / "budget" / f"{name}.yaml" for name in said)
+    return {str(key) for file in files if file.is_file() for key in cast(DictConfig, OmegaConf.load(file))}
 
 
 def _values(node: object) -> tuple:

@@ -96,7 +96,7 @@ def study_page(
     left_out: Mapping[str, LeftOut],
     compared: Mapping[str, Comparison],
     audits: Mapping[str, Audit],
-    per_fraction: bool,
+    same_cases: bool,
     cache: str,
     command: str,
 ) -> StudyPage:
@@ -135,7 +135,7 @@ def study_page(
         ],
         predictions=list(_predictions(runs)),
         commands=[command],
-        warnings=list(warnings_of(per_fraction, runs.scored)),
+        warnings=list(warnings_of(same_cases, runs.scored)),
     )  # fmt: skip
 
 
@@ -150,9 +150,12 @@ def cautions_of(data: ImageData) -> Iterator[str]:
         yield f"Dice and intervals are too good: {data.crossing_copies}. Remove all but one of each."
 
 
-def warnings_of(per_fraction: bool, scored: Mapping[str, ScoredGenerator]) -> Iterator[str]:
-    """What else a reader of the page has to know: whose images the generators saw, and which scores tell nothing."""
-    if not per_fraction:
+def warnings_of(same_cases: bool, scored: Mapping[str, ScoredGenerator]) -> Iterator[str]:
+    """What else a reader of the page has to know: whose images the generators saw, and which scores tell nothing.
+
+    ``same_cases``: see ``StudySettings``.
+    """
+    if not same_cases:
         yield (
             "The generators learned from all training cases, also where a U-Net gets a share of them: there the "
             "synthetic images stand for those of someone with more data. generator_per_fraction=true trains one for "

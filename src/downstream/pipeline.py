@@ -206,9 +206,9 @@ def _answer(runs: StudyRuns, settings: StudySettings, cache: str, identity: str)
     cautions = [*cautions_of(runs.data), *cautions_of_exports(left_out)]
     answer = analyse(results, scores, models, everything, cautions)
     command = shlex.join(["python", "-m", "src.study", *sys.argv[1:]])
-    content = study_page(answer, runs, left_out, compared, audits, settings.per_fraction, cache, command)
+    content = study_page(answer, runs, left_out, compared, audits, settings.same_cases, cache, command)
     page = write_study(content, runs.folder)
-    warnings = list(warnings_of(settings.per_fraction, runs.scored))
+    warnings = list(warnings_of(settings.same_cases, runs.scored))
     stated = {**asdict(answer), "warnings": warnings, **facts_of(left_out, compared, audits), "identity": identity}
     write_atomically(runs.folder / ANSWER, json.dumps(stated, indent=1))  # the last: with it the study is finished
     return answer, page

@@ -58,6 +58,11 @@ class StudySettings:
     seeds: int
     recipes: Mapping[str, Recipe]  # by model: the generators', "classifier" and "unet"
 
+    @property
+    def same_cases(self) -> bool:
+        """Whether generators learned from the training cases that the U-Net beside them gets, and from no others."""
+        return self.per_fraction or min(self.fractions) == 1
+
     def __post_init__(self) -> None:
         if unknown := [regime for regime in self.regimes if regime not in REGIMES]:
             raise UserError(f"regimes: {unknown[0]} is none of {', '.join(REGIMES)}")

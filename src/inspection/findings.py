@@ -134,7 +134,8 @@ def _of_sample(found: Look) -> Iterator[Finding]:
     if pairs := [pair for pair in pairs if split_of[pair[0]] and split_of[pair[1]]]:  # not of what is left out
         crossing = [pair for pair in pairs if split_of[pair[0]] != split_of[pair[1]]]
         first, second = (crossing or pairs)[0]
-        text = f"{len(pairs)} pairs of images looked at are nearly alike though of different cases"
+        count = "1 pair of images looked at is" if len(pairs) == 1 else f"{len(pairs)} pairs of images looked at are"
+        text = f"{count} nearly alike though of different cases"
         text += f", {len(crossing)} of them in two splits" if crossing else ""
         way_out = "data.group='<regular expression>' keeps frames or slices of one patient together"
         yield Finding(1 if crossing else 2, f"{text}, such as {files[first]} and {files[second]}: {way_out}")

@@ -613,6 +613,18 @@ def test_files_passed_over_that_are_named_as_masks_are_no_images_of_a_deeper_fol
     assert "deeper folders" not in caplog.text
 
 
+def test_images_in_other_folders_than_the_named_one_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(8):
+        write(tmp_path / "data" / "images" / f"{number}.png", picture(number))
+        write(tmp_path / "data" / "images_before" / f"{number}.png", picture(number))
+        write(tmp_path / "data" / "masks" / f"{number}.png", blob(number))
+    caplog.set_level("INFO")
+    read(tmp_path / "data", images="images", mask_folders={"lesion": "masks"})
+    assert "neither data.images nor data.mask_folders speaks of them: images_before (8)\n" in caplog.text
+
+
 def test_sub_folders_that_mean_nothing_are_read_as_one(tmp_path: Path) -> None:
     """As LUNA16 has them."""
     root = tmp_path / "data"

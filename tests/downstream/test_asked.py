@@ -21,6 +21,11 @@ def test_an_override_without_a_prefix_reaches_every_training_and_one_with_a_pref
     assert recipes["pggan"].images == 60_000  # conf/study.yaml's own
 
 
+def test_a_budget_says_how_long_trainings_are_unless_one_kind_has_its_own_length():
+    recipes = settings("budget=smoke", "unet.images=64", "generators=[pggan]").recipes
+    assert {kind: recipe.images for kind, recipe in recipes.items()} == {"classifier": 1024, "unet": 64, "pggan": 1024}
+
+
 def test_what_changes_a_training_changes_its_digest_alone_and_a_logger_changes_none():
     def digests(*arguments: str) -> dict[str, str]:
         return {kind: recipe.digest for kind, recipe in settings("generators=[pggan]", *arguments).recipes.items()}

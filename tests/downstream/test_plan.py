@@ -129,3 +129,9 @@ def test_a_study_that_makes_no_sense_is_one_clear_line(changes, said):
 def test_no_job_on_other_data_has_the_name_of_one_on_these():
     assert not named(plan(SETTINGS.on("one"))) & named(plan(SETTINGS.on("other")))
     assert named(plan(SETTINGS.on("one"))) == named(plan(SETTINGS.on("one")))
+
+
+def test_generators_saw_other_cases_only_where_a_u_net_gets_a_share_of_them():
+    assert not replace(SETTINGS, per_fraction=False, fractions=(0.1, 1.0)).same_cases
+    assert replace(SETTINGS, per_fraction=False, fractions=(1.0,)).same_cases
+    assert replace(SETTINGS, per_fraction=True, fractions=(0.1, 1.0)).same_cases
