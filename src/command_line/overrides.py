@@ -278,15 +278,16 @@ def _unknown_key(config_name: str, override: str, overrides: Sequence[str], show
     """What is wrong with ``override``, where its key is in no configuration that the valid ones compose."""
     key = key_of(override)
     groups = _groups(config_name)
-    chosen = [o for o in overrides if group_of(o) in groups]
-    cfg = hydra.compose(config_name, chosen)
-    keys = [*_keys(cfg), *groups]
-    if override.startswith(("+", "hydra.", "hydra/")) or key in keys or group_of(override) in groups:
+    if override.startswith(("+", "hydra.", "hydra/")) or group_of(override) in groups:
+        return None
+    keys = [*_keys(hydra.compose(config_name, [o for o in overrides if group_of(o) in groups])), *groups]
+    if key in keys:
         return None
     return f"{shown(key)} is not a setting; {nearest(key, keys, shown)}"
 
 
-def _groups(config_name: str) -> list[str]:
+@lru_cache
+def _groups(config_name: str) -> Sequence[str]:
     """That a choice can be made of: other commands have others."""
     known = GlobalHydra.instance().config_loader().compute_defaults_list(config_name, [], RunMode.RUN)
     return [group for group in dict.fromkeys(map(group_of, known.overrides.known_choices)) if is_group(group)]
