@@ -26,8 +26,7 @@ def train_command(
 
     ``most``: images that there are to learn from, where they are fewer than a batch.
     """
-    skipped = {*OWN, *(key_of(word) for word in assumed)}
-    words = [f"data={written}"] if written else [word for word in asked if key_of(word) not in skipped] + list(assumed)
+    words = [f"data={written}"] if written else _words(asked, assumed, OWN)
     words = words if any(key_of(word) == "data" for word in words) else ["data=folder", *words]
     words += [f"batch_size={2 ** (most.bit_length() - 1)}"] if most else []
     return " ".join(["python -m src.train", *map(shlex.quote, words)])
@@ -35,9 +34,12 @@ def train_command(
 
 def inspect_command(asked: Sequence[str], assumed: Sequence[str]) -> str:
     """What to look with again, once the answer to a question stands beside it."""
-    later = {key_of(word) for word in assumed}
-    words = [word for word in asked if key_of(word) not in later] + list(assumed)
-    return " ".join(["python -m src.inspect", *map(shlex.quote, words)])
+    return " ".join(["python -m src.inspect", *map(shlex.quote, _words(asked, assumed))])
+
+
+def _words(asked: Sequence[str], assumed: Sequence[str], without: Sequence[str] = ()) -> list[str]:
+    later = {*without, *map(key_of, assumed)}
+    return [word for word in asked if key_of(word) not in later] + list(assumed)
 
 
 def file_of(name: str) -> Path:
