@@ -19,7 +19,7 @@ from src.comparison.seeds import mean_and_margin
 from src.data.store import Split
 from src.metrics.membership import Attack
 from src.release.audit import Audit
-from src.release.copies import Comparison
+from src.release.comparison import Comparison
 from src.release.generated import generated_split
 from src.training.restore import learned_from, load_generator
 

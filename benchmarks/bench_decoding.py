@@ -1,6 +1,6 @@
 """Files decoded per second: MONAI's CacheDataset against the store's decoder, over the same PNG, DICOM and NIfTI files.
 
-python -m benchmarks.bench_decoding [--files N] [--side PIXELS] [--resolution PIXELS]
+python -m benchmarks.bench_decoding [--kinds png dicom nifti] [--files N] [--side PIXELS] [--resolution PIXELS]
 
 Needs MONAI, nibabel, pydicom and imagecodecs: pip install monai nibabel pydicom imagecodecs
 """
@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context, set_start_method
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ Contender = Callable[[Path, int, int, str], None]  # files, pixels a side, worke
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", choices=MAKERS, default=list(MAKERS))
     parser.add_argument("--files", type=int, default=800, help="PNG and DICOM files; of volumes, as many slices")
     parser.add_argument("--side", type=int, default=256, help="pixels a side of the files")
     parser.add_argument("--resolution", type=int, default=128, help="pixels a side of what is made of them")
@@ -49,9 +50,9 @@ def main() -> None:
         raise SystemExit(f"error: bench_decoding needs {', '.join(missing)}: pip install {' '.join(missing)}")
     print(f"{machine()}, {len(os.sched_getaffinity(0))} cores, {args.workers} workers, files of {args.side} px\n")
     with tempfile.TemporaryDirectory() as folder:
-        for kind, make in MAKERS.items():
+        for kind in args.kinds:
             root = Path(folder) / kind
-            count = make(root, args.files, args.side)
+            count = MAKERS[kind](root, args.files, args.side)
             for resolution in dict.fromkeys((args.side, args.resolution)):
                 clocks: dict[str, list[float]] = {}
                 contenders = {
@@ -79,6 +80,7 @@ def measured(run: Contender, root: Path, resolution: int, threads: int, count: i
 def _timed(run: Contender, root: Path, resolution: int, threads: int) -> tuple[float, float]:
     """Seconds, and seconds of processor time."""
     workers.HEAD_START = 0.0  # all in processes, as nearly all of a large folder is
+    set_start_method(get_all_start_methods()[0], force=True)  # as in a command, not as this process was started
     for name in NEEDED[run is not monai :]:
         import_module(name)
     logging.disable(logging.WARNING)

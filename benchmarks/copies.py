@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,9 @@ from src.command_line.schema import CONF
 from src.core.pixels import to_bytes, to_unit_range
 from src.data.base import ImageData
 from src.data.provenance import TrainingRecord
-from src.release.copies import Calibration, Comparison
+from src.release.calibration import Calibration, Others
+from src.release.comparison import Comparison
+from src.release.copies import priced
 
 DATA, RESOLUTION, SHARE = ("sunnybrook", "chest_xray"), 64, 0.05
 BATCH = 32
@@ -64,17 +67,18 @@ def planted(comparison: Comparison, threshold: float, count: int, seed: int = 0)
 
 
 def false_rejections(calibration: Calibration, share: float, repetitions: int = 20) -> tuple[float, float]:
-    """Mean and standard deviation of the share of images rejected of one half of the patients by the other's
-    threshold."""
-    patients = np.array(calibration.patients)
+    """Mean and standard deviation of the share of images rejected of one half of the held-out patients by the
+    threshold, and at the prices, that the other half sets."""
+    distances, patients = calibration.held_out.at_scales, np.array(calibration.held_out.patients)
     names = np.unique(patients)
     rejected = []
     for repetition in range(repetitions):
         order = np.random.default_rng(repetition).permutation(len(names))
         first = np.isin(patients, names[order[: len(names) // 2]])
         for own, other in ((first, ~first), (~first, first)):
-            half = Calibration(calibration.distances[torch.from_numpy(own)], patients[own].tolist(), 0)
-            rejected.append((calibration.distances[torch.from_numpy(other)] < half.threshold(share)).double().mean())
+            half = replace(calibration, held_out=Others(distances[torch.from_numpy(own)], tuple(patients[own])))
+            near = priced(distances[torch.from_numpy(other)], half.prices)
+            rejected.append((near < half.threshold(share)).double().mean())
     return float(np.mean(rejected)), float(np.std(rejected))
 
 

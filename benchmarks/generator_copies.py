@@ -30,7 +30,7 @@ from src.core.pixels import to_unit_range
 from src.data.folder import FolderData
 from src.data.store import Split
 from src.release.audit import Audit, Judge
-from src.release.copies import Comparison
+from src.release.comparison import Comparison
 from src.release.generated import generated_split
 from src.training.restore import learned_from, load_data, load_generator
 
@@ -113,12 +113,12 @@ def fleiss_kappa(verdicts: np.ndarray) -> float:
 
 
 def verdicts(comparison: Comparison, made: Split, channels: int, seed: int) -> np.ndarray:
-    """(N,) which of ``made`` are left out, with the originals, the held-out images, and the resamples that set the
-    distance drawn anew by ``seed``."""
+    """(N,) which of ``made`` are left out, with the order of all images, and the patients left out in turn, drawn anew
+    by ``seed``."""
     rng = np.random.default_rng(seed)
     learned, held_out = (one.take(rng.permutation(len(one))) for one in (comparison.learned, comparison.held_out))
-    drawn = Comparison.between(learned, held_out, channels)
-    threshold = drawn.calibration.threshold(SHARE, seed)
+    drawn = Comparison.between(learned, held_out, channels, seed=seed)
+    threshold = drawn.calibration.threshold(SHARE)
     order = rng.permutation(len(made))
     found = np.empty(len(made), bool)
     found[order] = (drawn.originals.nearest_of(made.take(order), channels)[1] < threshold).numpy()

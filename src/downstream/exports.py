@@ -20,7 +20,7 @@ from src.downstream.results import fraction_text
 from src.downstream.study_page import Copy
 from src.release.audit import Audit, Judge
 from src.release.audit_report import as_json
-from src.release.copies import Comparison
+from src.release.comparison import Comparison
 from src.release.export import Export
 from src.release.left_out import LeftOut
 from src.release.real_masks import RealMasks

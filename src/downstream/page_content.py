@@ -25,7 +25,7 @@ from src.downstream.statistics import case_means
 from src.downstream.study_page import Audited, Exported, Generator, Picture, SplitSize, StudyPage
 from src.release.audit import Audit
 from src.release.audit_report import rows, sentence
-from src.release.copies import Comparison
+from src.release.comparison import Comparison
 from src.release.left_out import LeftOut
 from src.scoring.report import SUSPICIOUS, TITLES
 from src.tasks.case_report import PICTURE, TABLE, read_case_table

@@ -16,7 +16,9 @@ from src.core.pixels import to_unit_range
 from src.data.mask_channels import join_masks
 from src.data.store import Split
 from src.metrics.membership import Attack, Nearness, Scores, attack, compare_distances
-from src.release.copies import DUPLICATE, Comparison, Originals
+from src.release.calibration import DUPLICATE
+from src.release.comparison import Comparison
+from src.release.copies import Originals
 from src.training.restore import TrainedRun
 
 PAIRS = 8
@@ -126,10 +128,10 @@ class Audit:
         return cls(
             images=len(made),
             members=(len(comparison.learned), len(set(comparison.learned.cases_or_files()))),
-            others=(len(calibration.distances), len(set(calibration.patients))),
+            others=(len(calibration.distances), len(set(calibration.held_out.patients))),
             threshold=threshold,
             rejected=int((distance < threshold).sum()),
-            nearness=compare_distances(distance, calibration.distances, _numbers(calibration.patients)),
+            nearness=compare_distances(distance, calibration.distances, _numbers(calibration.held_out.patients)),
             nearest=nearest,
             discriminator=judged,
             pairs=_pairs(comparison.learned, made, channels, index, distance, grids),

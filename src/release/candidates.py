@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -59,6 +60,13 @@ class Search:
         view = alike.abs().argmax(2)
         signs = alike.gather(2, view[:, :, None])[..., 0].sign()
         return Candidates(originals, self.poses[pose] @ _view_poses()[view], signs, similarity)
+
+    def take(self, rows: Tensor) -> Search:
+        """Among the originals of ``rows`` alone."""
+        some = copy(self)
+        some.bank = self.bank.view(len(self.poses), self.count, -1)[:, rows].flatten(0, 1)
+        some.count = len(rows)
+        return some
 
     def _views(self, images: Prepared) -> Tensor:
         """(views, N, DIMENSIONS) of length 1: upright, then mirrored, each at every place of the window."""

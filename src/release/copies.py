@@ -12,8 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.core.errors import UserError
-from src.data.base import ImageData
-from src.data.provenance import TrainingRecord
 from src.data.store import Split
 from src.release.alignment import (
     Aligner,
@@ -38,10 +36,6 @@ SIDES = (Search.side, ROUGH, FINE, LAST)
 FLAT_SHARE = 0.02  # of an image that has to be flat to be left out
 WAVES = 3  # half waves a side of the smooth map
 BENDING = 0.05  # what a smooth map costs: it also makes images of two patients more alike
-QUANTILES = (0.01, 0.05, 0.5)
-DUPLICATE = 0.08  # nearer is the same real image again, saved anew as JPEG or at another size
-RESAMPLES, CERTAINTY = 200, 0.9  # of the held-out patients, and the share of them in which the threshold holds
-FEW_PATIENTS = 50  # held out: with fewer, their 5% is known poorly
 CHUNK = 64  # images compared at once
 
 
@@ -59,7 +53,6 @@ COARSE = Scale(window=25, contrast=13, blur=1.0, own=0.4)  # where the grain of 
 WHOLE = Scale(window=47, contrast=0, blur=0.0, own=0.0)  # the outline too, of an image whose inside is noise
 SCALES = (DETAIL, COARSE, WHOLE)
 PRICES = (1.0, 1.3)  # what distances count where held-out images do not tell; without the whole, at which all are alike
-PRICED_BY, NEAREST = 100, 0.03  # held-out images that tell, at least, and the share of them that is made equally near
 
 
 class Matches(NamedTuple):
@@ -160,15 +153,14 @@ class Originals:
         order = distance.argsort(stable=True)[:count].tolist()
         return [(i, int(index[i]), float(distance[i])) for i in order]
 
-    def calibrate(self, held_out: Split, channels: int) -> Calibration:
-        """How near the images of ``held_out`` come, of patients that no original is of, and the prices that follow."""
-        if not len(held_out):
-            return Calibration(torch.zeros(0, dtype=torch.float64), (), 0)
-        found = torch.cat([self.match(images).at_scales for images in _chunks(held_out, channels)])
-        others = _priced(found, PRICES) >= DUPLICATE
-        patients = [case for case, is_other in zip(held_out.cases_or_files(), others.tolist(), strict=True) if is_other]
-        prices = _prices(found[others])
-        return Calibration(_priced(found[others], prices), tuple(patients), int((~others).sum()), prices)
+    def distances_of(self, split: Split, channels: int) -> Tensor:
+        """The least distance at each of the scales of all images of a split, (N, len(SCALES)) float64."""
+        return torch.cat([self.match(images).at_scales for images in _chunks(split, channels)])
+
+    def take(self, rows: Tensor) -> Originals:
+        """Those of ``rows`` alone."""
+        planes = {side: kept[rows] for side, kept in self.planes.items()}
+        return replace(self, search=self.search.take(rows), planes=planes)
 
     def _contrast(
         self, fixed: Prepared, contrast: int, sigma: float, originals: Tensor, poses: Tensor, signs: Tensor
@@ -201,107 +193,8 @@ class Originals:
         return Matches(originals[rows, finalist], best.values, chosen, distances.amin((1, 3)))
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """How near real images come that are no copies, those of patients held out of training."""
-
-    distances: Tensor  # (N,) of the held-out images to the originals, without those that are an original again
-    patients: Sequence[str]  # (N,) whose images they are
-    duplicates: int  # held-out images that are an original again: they do not count
-    prices: Sequence[float] = PRICES  # at which ``distances`` are looked at
-
-    def threshold(self, share: float, seed: int = 0) -> float:
-        """A distance that no more than ``share`` of the images of other patients are nearer than.
-
-        The quantile of the held-out images differs from patients to patients: it is taken low enough for nine of ten
-        resamples of them, which ``seed`` draws. Raises UserError without any.
-        """
-        if not len(self.distances):
-            raise UserError(
-                "no real image was held out of training, whose distances could be the measure of a copy: give the data "
-                "a val or test split, say how near is too near with copies.min_distance=…, or do not look with "
-                "copies.share=null"
-            )
-        names, owner = np.unique(np.array(self.patients), return_inverse=True)
-        order = np.argsort(owner, kind="stable")
-        of_patient = np.split(self.distances.numpy()[order], np.cumsum(np.bincount(owner))[:-1])
-        draws = np.random.default_rng(seed).integers(0, len(names), (RESAMPLES, len(names)))
-        quantiles = [np.quantile(np.concatenate([of_patient[i] for i in draw]), share) for draw in draws]
-        return round(float(np.quantile(quantiles, 1 - CERTAINTY)), 3)
-
-    def facts(self) -> dict[str, float]:
-        """Their number, that of their patients, and quantiles of their distances by name (5%)."""
-        quantiles = (
-            {f"{q:.0%}": round(float(self.distances.quantile(q)), 3) for q in QUANTILES} if len(self.distances) else {}
-        )
-        patients = len(set(self.patients))
-        return {"images": len(self.distances), "patients": patients, "duplicates": self.duplicates, **quantiles}
-
-    def describe(self) -> str:
-        """One sentence of it."""
-        return describe(self.facts())
-
-    def caution(self) -> str | None:
-        """Where so few patients were held out that their quantiles say little of others."""
-        patients = len(set(self.patients))
-        if not patients or patients >= FEW_PATIENTS:
-            return None
-        return (
-            f"only {patients} patients were held out of training, fewer than {FEW_PATIENTS}: how near images of other "
-            "patients come is known poorly, and so is the distance that rejects 5% of them"
-        )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The real images that a generator learned from, and how near to them others come: the measure of a copy."""
-
-    learned: Split
-    held_out: Split
-    originals: Originals  # of ``learned``
-    calibration: Calibration  # with ``held_out``
-    missing: int  # images that it learned from and the data do not hold: copies of them are not found
-
-    @classmethod
-    def of(cls, record: TrainingRecord, data: ImageData, channels: int) -> Comparison:
-        """With the images of ``data``, which are prepared; with its training split where ``record`` knows none of them.
-
-        Raises:
-            UserError: there is no image to compare with.
-        """
-        learned, held_out, missing = record.divide(data)
-        return cls.between(learned if len(learned) else data.split("train"), held_out, channels, missing)
-
-    @classmethod
-    def between(cls, learned: Split, held_out: Split, channels: int, missing: int = 0) -> Comparison:
-        """Raises UserError where ``learned`` is empty."""
-        originals = Originals.of(learned, channels)
-        calibration = originals.calibrate(held_out, channels)
-        return cls(learned, held_out, replace(originals, prices=calibration.prices), calibration, missing)
-
-
-def describe(facts: Mapping[str, float]) -> str:
-    """One sentence of ``Calibration.facts``."""
-    again = f"; {facts['duplicates']:,} more are a training image again, and do not count"
-    again = again if facts["duplicates"] else ""
-    if not facts["images"]:
-        return f"no real image was held out of training, whose distances could be the measure of a copy{again}"
-    return (
-        f"of {facts['images']:,} real images of {facts['patients']:,} patients held out of training, 1% are nearer "
-        f"than {facts['1%']:g} to a training image, 5% than {facts['5%']:g}, half than {facts['50%']:g}{again}"
-    )
-
-
-def _prices(distances: Tensor) -> Sequence[float]:
-    """At which the nearest of the held-out images are equally near at all scales; ``distances``: (N, scales)."""
-    if len(distances) < PRICED_BY:
-        return PRICES
-    near = distances.quantile(NEAREST, 0)
-    return tuple((near[0] / near.clamp_min(1e-6)).tolist())
-
-
-def _priced(distances: Tensor, prices: Sequence[float]) -> Tensor:
-    """(N, scales) → (N,)"""
+def priced(distances: Tensor, prices: Sequence[float]) -> Tensor:
+    """The least distance of those at each scale, (N, len(SCALES)), times their prices, (N,)."""
     return (distances[:, : len(prices)] * torch.tensor(prices, dtype=torch.float64)).amin(1)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from src.release.copies import FILTER, Comparison
+from src.release.comparison import Comparison
+from src.release.copies import FILTER
 
 NOT_LOOKED = {"filter": None, "why": "copies.share and copies.min_distance are null: nobody looked for copies"}
 

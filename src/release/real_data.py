@@ -11,7 +11,7 @@ from typing import Any
 from src.core.errors import UserError
 from src.data.base import ImageData
 from src.data.description import image_size
-from src.release.copies import Comparison
+from src.release.comparison import Comparison
 from src.release.real_masks import DERIVED, RealMasks, usual_overrides
 from src.training.restore import TrainedRun, learned_from, load_data
 

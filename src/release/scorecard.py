@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from src.release.copies import describe
+from src.release.calibration import describe
 from src.release.evidence import Evidence
 from src.release.formats.base import Format
 from src.scoring.titles import TITLES

@@ -10,7 +10,7 @@ import pytest
 from src.data.phantom import PhantomData
 from src.data.provenance import TrainingRecord
 from src.downstream.exports import cautions_of_exports, copies_note, left_out_of
-from src.release.copies import Comparison
+from src.release.comparison import Comparison
 from src.release.left_out import LeftOut
 
 

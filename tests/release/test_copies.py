@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.planted import KINDS, warp
-from src.core.errors import UserError
 from src.data.store import Split, Store
-from src.release.copies import NEAREST, PRICES, SCALES, Calibration, Comparison, Originals
+from src.release.calibration import Calibration
+from src.release.copies import Originals
 
 UNSEEN = ("upside down", "rotated by 90°")  # kinds that the search does not look for
 
@@ -43,8 +43,8 @@ def originals(real) -> Originals:
 
 
 @pytest.fixture(scope="module")
-def threshold(originals) -> float:
-    return originals.calibrate(split_of(draw(60, seed=4)), 1).threshold(0.05)
+def threshold(real, originals) -> float:
+    return Calibration.of(originals, split_of(real), split_of(draw(60, seed=4)), 1).threshold(0.05)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in UNSEEN])
@@ -60,35 +60,6 @@ def test_copies_under_grain_are_nearer_than_19_of_20_images_that_copy_nothing(re
     grain = torch.randn(20, 1, 64, 64, generator=torch.Generator().manual_seed(1))
     index, distance = originals.nearest((0.8 * real[:20] + 0.2 * grain).clamp(-1, 1))
     assert (distance < threshold).double().mean() >= 0.95 and torch.equal(index, torch.arange(20))
-
-
-def outlines(count: int, seed: int, inside: int = 0) -> torch.Tensor:
-    """Bodies of a form of their own, of which all else is noise, drawn by ``inside``."""
-    small = torch.randn(count, 1, 5, 5, generator=torch.Generator().manual_seed(seed))
-    body = F.interpolate(small, size=(64, 64), mode="bicubic") > 0
-    noise = torch.rand(2, count, 1, 64, 64, generator=torch.Generator().manual_seed(100 + seed + inside))
-    return torch.where(body, noise[0], 0.55 * noise[1]) * 1.8 - 0.9
-
-
-def test_a_copied_outline_around_another_inside_is_found_where_held_out_images_price_the_whole():
-    learned, held_out = split_of(outlines(40, seed=0)), split_of(outlines(120, seed=1))
-    made = outlines(40, seed=0, inside=7)
-    whole = Comparison.between(learned, held_out, 1)
-    few = Comparison.between(learned, held_out.take(np.arange(99)), 1)
-    assert few.calibration.prices == PRICES and len(whole.calibration.prices) == len(SCALES) > len(PRICES)
-    found, without = (
-        (one.originals.nearest(made)[1] < one.calibration.threshold(0.05)).double().mean() for one in (whole, few)
-    )
-    assert without < 0.8 < 0.95 <= found
-
-
-def test_the_nearest_held_out_images_are_equally_near_at_all_scales(originals):
-    held_out = split_of(draw(120, seed=4))
-    prices = torch.tensor(originals.calibrate(held_out, 1).prices, dtype=torch.float64)
-    at_scales = originals.match(held_out.gather(np.arange(120))["image"]).at_scales * prices
-    near = at_scales.quantile(NEAREST, 0)
-    assert torch.allclose(near, near[0].expand(len(SCALES)), rtol=0.02)
-    assert (at_scales < near).double().mean(0).tolist() == pytest.approx([NEAREST] * len(SCALES), abs=0.01)
 
 
 def test_copies_of_images_that_are_not_square_are_found_where_they_are_turned():
@@ -144,61 +115,3 @@ def test_stored_pixels_are_as_near_as_the_images_they_hold(real):
     originals = Originals.of(split_of(real, np.uint16), 1)
     held, made = originals.nearest_of(split_of(draw(9, seed=1), np.uint16), 1)[1], originals.nearest(draw(9, seed=1))[1]
     assert torch.allclose(held, made, atol=0.02)
-
-
-def test_other_patients_lose_no_more_than_the_share_that_sets_the_threshold():
-    rejected = []
-    for seed in range(40):  # ten images of a patient, who has a distance of his own
-        generator = torch.Generator().manual_seed(seed)
-        own, other = (
-            0.5
-            + 0.05
-            * (torch.randn(40, generator=generator).repeat_interleave(10) + torch.randn(400, generator=generator))
-            for _ in range(2)
-        )
-        patients = tuple(f"p{i // 10}" for i in range(400))
-        rejected.append((other < Calibration(own.double(), patients, 0).threshold(0.05)).float().mean())
-    plain = 0.05
-    assert 0.015 < torch.stack(rejected).mean() < plain
-
-
-def test_the_facts_of_a_calibration_are_those_of_the_held_out_images(originals):
-    cases = [f"p{i // 2}" for i in range(60)]
-    facts = originals.calibrate(split_of(draw(60, seed=4), cases=cases), 1).facts()
-    assert (facts["images"], facts["patients"]) == (60, 30) and facts["1%"] <= facts["5%"] <= facts["50%"]
-    calibration = originals.calibrate(split_of(draw(60, seed=4), cases=cases), 1)
-    assert f"60 real images of 30 patients held out of training, 1% are nearer than {facts['1%']:g}" in (
-        calibration.describe()
-    )
-
-
-def test_few_patients_are_a_caution(originals):
-    few, many = (
-        Calibration(torch.rand(120, dtype=torch.float64), tuple(f"p{i % count}" for i in range(120)), 0)
-        for count in (49, 50)
-    )
-    assert "only 49 patients were held out" in str(few.caution()) and many.caution() is None
-
-
-def test_without_real_images_held_out_there_is_no_threshold_and_one_line_says_so(real, originals):
-    calibration = originals.calibrate(split_of(real).take(np.arange(0)), 1)
-    assert calibration.facts() == {"images": 0, "patients": 0, "duplicates": 0} and calibration.caution() is None
-    assert calibration.describe().startswith("no real image was held out")
-    with pytest.raises(UserError, match=r"copies.min_distance=….*copies.share=null"):
-        calibration.threshold(0.05)
-
-
-def test_held_out_images_that_are_a_training_image_again_do_not_count(real, originals):
-    held_out = draw(50, seed=4)
-    noise = torch.randn(5, 1, 64, 64, generator=torch.Generator().manual_seed(1))
-    again = torch.cat(
-        [real[:5], (real[5:10] + 0.004 * noise).clamp(-1, 1), real[10:12].flip(3)]
-    )  # saved anew, mirrored
-    clean, spoilt = (originals.calibrate(split_of(images), 1) for images in (held_out, torch.cat([held_out, again])))
-    assert spoilt.facts() == {**clean.facts(), "duplicates": 12} and clean.facts()["1%"] > 0.2
-    assert spoilt.describe().endswith("; 12 more are a training image again, and do not count")
-
-
-def test_no_real_image_is_one_line(real):
-    with pytest.raises(UserError, match="no real images"):
-        Originals.of(split_of(real).take(np.arange(0)), 1)
