@@ -104,7 +104,7 @@ class Audit:
             raise UserError("an audit needs at least two patients that were learned from: split the data by patient")
         half = torch.from_numpy(np.random.default_rng(0).permutation(int(whose.max()) + 1) % 2 == 0)[whose]
         halves = [members.take(np.flatnonzero(part.numpy())) for part in (half, ~half)]
-        reals = [Originals.of(part, channels) for part in halves]
+        reals = [Originals.of(part, channels, calibration.prices) for part in halves]
         to_halves = [real.nearest_of(others, channels)[1] for real in reals]
         other = torch.minimum(*to_halves) >= DUPLICATE  # others are a training image again
         controls = [
@@ -112,7 +112,7 @@ class Audit:
                    -to_halves[1 - i][other], theirs[other])
             for i in (0, 1)
         ]  # fmt: skip
-        synthetic = Originals.of(made, channels)
+        synthetic = Originals.of(made, channels, calibration.prices)
         to_made = [-synthetic.nearest_of(split, channels)[1] for split in (members, others)]
         nearest = attack(Scores(to_made[0], whose, to_made[1][other], theirs[other]), controls)
         judged = None

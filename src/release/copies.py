@@ -82,7 +82,7 @@ class Originals:
     prices: Sequence[float] = PRICES  # of the first of SCALES; the others do not count
 
     @classmethod
-    def of(cls, split: Split, channels: int) -> Originals:
+    def of(cls, split: Split, channels: int, prices: Sequence[float] = PRICES) -> Originals:
         """The images of a split, their first ``channels``.
 
         Raises:
@@ -96,7 +96,7 @@ class Originals:
                 planes[side].append(prepared.planes().half())
         joined = {side: torch.cat(parts) for side, parts in planes.items()}
         height, width = split.store.images.shape[2:]
-        return cls(Search(Prepared.from_planes(joined.pop(2 * Search.side).float()), height / width), joined)
+        return cls(Search(Prepared.from_planes(joined.pop(2 * Search.side).float()), height / width), joined, prices)
 
     def match(self, images: Tensor) -> Matches:
         """The nearest original of each of ``images`` (N, C, H, W) of any pixel range.
