@@ -39,6 +39,7 @@ SPLITS = "data.split_folders={train: train, test: test}"
 MODELS = {  # small, and without what keeps from repeating images: a weak penalty, no dropout
     "dcgan": (
         "model=dcgan",
+        "batch_size=20",
         "model.generator.width=0.25",
         "model.discriminator.width=0.5",
         "model.discriminator.norm=instance",
@@ -52,6 +53,7 @@ MODELS = {  # small, and without what keeps from repeating images: a weak penalt
     "pggan": (
         "model=pggan",
         "width=32",
+        "batch_size=16",
         "growing.phases=0.3",
         "growing.bias_scale=he",
         "model.schedule.lr_decay=0.3",
@@ -59,7 +61,7 @@ MODELS = {  # small, and without what keeps from repeating images: a weak penalt
         "optim.lr=4e-3",
     ),
 }
-IMAGES = {20: 100_000, 100: 200_000}  # shown, by how many there are
+IMAGES = {20: 100_000, 100: 400_000}  # shown, by how many there are
 RESOLUTION = 32
 MADE, SHARE, SEEDS = 300, 0.05, 5
 SIDE, EDGE = 32, 3  # pixels a side of what is correlated, and of its border that is left out
@@ -204,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for count, model in product(options.counts, options.models):
             folder = few(data, count, (options.out / "data" / f"{name}_{count}").absolute())
             settings = ("data=folder", f"data.root={folder}", SPLITS, "data.channels=1", *DATA[name])
-            shown = (f"images={IMAGES[count]}", f"resolution={options.resolution}", "batch_size=20")
+            shown = (f"images={IMAGES[count]}", f"resolution={options.resolution}")
             asked = (*MODELS[model], "loss=logistic_r1", *shown, *settings, *overrides)
             run = train(options.out, *asked)
             file = run / "copies.json"

@@ -19,6 +19,8 @@ from src.release.copies import PRICES, SCALES, Originals, priced
 QUANTILES = (0.01, 0.05, 0.5)
 DUPLICATE = 0.08  # nearer is the same real image again, saved anew as JPEG or at another size
 FEW_PATIENTS = 50  # held out: with fewer, their 5% is known poorly
+ENOUGH = 2000  # held-out images: others of them would tell little more
+MOST = 20  # images of a patient of the training set, who weighs as much as another
 PRICED_BY, NEAREST = 100, 0.02  # images that tell prices, at least, and the share of them that is made equally near
 MARGIN = 0.8  # of the share that is asked for, since the same images tell the prices
 
@@ -50,13 +52,14 @@ class Calibration:
 
     @classmethod
     def of(cls, originals: Originals, learned: Split, held_out: Split, channels: int, seed: int = 0) -> Calibration:
-        """With ``held_out``, of patients that none of ``originals``, which are of ``learned``, is of.
+        """With ``held_out``, at most ``ENOUGH`` of it, of patients that none of ``originals``, of ``learned``, is of.
 
         Where those are fewer than ``FEW_PATIENTS``, as many of ``learned`` as there are, drawn by ``seed``, make up
         for them.
         """
         if not len(held_out):
             return cls(Others.none(), Others.none(), 0)
+        held_out = held_out.draw(ENOUGH)
         found = Others.of(originals.distances_of(held_out, channels), held_out.cases_or_files())
         lacking = FEW_PATIENTS - len(set(found.patients))
         left_out = _leave_one_out(originals, learned, channels, lacking, seed)
@@ -155,12 +158,14 @@ def _leave_one_out(originals: Originals, learned: Split, channels: int, count: i
     if count <= 0 or len(names) < 2:
         return Others.none()
     drawn = np.sort(np.random.default_rng(seed).permutation(names)[:count])
-    found = []
+    found, patients = [], []
     for name in drawn:
         own = cases == name
         others = originals.take(torch.from_numpy(np.flatnonzero(~own)))
-        found.append(others.distances_of(learned.take(np.flatnonzero(own)), channels))
-    return Others.of(torch.cat(found), [name for name in drawn for _ in range((cases == name).sum())])
+        some = np.array_split(np.flatnonzero(own), min(MOST, own.sum()))  # from first to last, as slices of a volume
+        found.append(others.distances_of(learned.take(np.array([part[0] for part in some])), channels))
+        patients += [name] * len(some)
+    return Others.of(torch.cat(found), patients)
 
 
 def _quantile(distances: Tensor, patients: Sequence[str], level: float) -> float:

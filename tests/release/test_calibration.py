@@ -78,8 +78,8 @@ def test_a_next_patient_loses_no_more_than_the_share_that_sets_the_threshold(cou
 
 
 def test_too_few_patients_for_the_share_set_the_distance_of_the_nearest_of_their_images():
-    distances = patients_with_their_own_distance(23, seed=0)
-    assert measured(distances, cases(23, 10)).threshold(0.05) == pytest.approx(float(distances.min()), abs=1e-3)
+    distances = patients_with_their_own_distance(24, seed=0)
+    assert measured(distances, cases(24, 10)).threshold(0.05) == pytest.approx(float(distances.min()), abs=1e-3)
 
 
 def test_a_patient_counts_as_much_as_another_however_many_images_there_are_of_each():
@@ -113,6 +113,16 @@ def test_only_as_many_patients_of_the_training_set_are_drawn_as_lack_to_be_enoug
     assert again.patients == one.patients and torch.allclose(again.at_scales, one.at_scales, atol=1e-4)
 
 
+def test_of_a_patient_with_many_images_some_from_first_to_last_are_enough(monkeypatch):
+    monkeypatch.setattr("src.release.calibration.MOST", 4)
+    learned = split_of(draw(18, seed=0), cases=[*["many"] * 10, *["few"] * 3, *["one"], *["five"] * 4])
+    originals = Originals.of(learned, 1)
+    left_out = Calibration.of(originals, learned, split_of(draw(5, seed=4)), 1).left_out
+    assert sorted(left_out.patients) == sorted([*["many"] * 4, *["few"] * 3, "one", *["five"] * 4])
+    whole = originals.take(torch.arange(10, 18)).distances_of(learned.take(np.array([0, 3, 6, 8])), 1)
+    assert torch.allclose(left_out.at_scales[[name == "many" for name in left_out.patients]], whole, atol=1e-4)
+
+
 def test_a_training_set_of_one_patient_has_none_to_leave_out(real, originals):
     learned = split_of(real, cases=["p"] * 40)
     assert not Calibration.of(originals, learned, split_of(draw(5, seed=4)), 1).left_out.patients
@@ -139,6 +149,11 @@ def test_the_facts_of_a_calibration_are_those_of_the_held_out_images(real, origi
 def test_facts_of_an_export_made_before_training_patients_counted_are_still_described():
     old = {"images": 60, "patients": 30, "duplicates": 0, "1%": 0.1, "5%": 0.2, "50%": 0.3}
     assert describe(old).endswith("half than 0.3")
+
+
+def test_of_many_held_out_images_no_more_are_compared_than_are_enough(monkeypatch, real, originals):
+    monkeypatch.setattr("src.release.calibration.ENOUGH", 12)
+    assert Calibration.of(originals, split_of(real), split_of(draw(30, seed=4)), 1).facts()["images"] == 12
 
 
 def test_few_patients_are_a_caution():
