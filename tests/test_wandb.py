@@ -175,7 +175,9 @@ def test_what_was_synced_while_it_was_written_is_sent_whole_by_the_next_sync(run
         if metrics.get("images") in (128, 320):
             time.sleep(2 * wandb_logger.FLUSH)
             sync("outputs/a", server)
-            assert any(Path("outputs/a").glob("wandb/*/*.synced"))
+            mark = max(Path("outputs/a").glob("wandb/offline*/*.synced"))
+            if metrics["images"] == 320:  # as if the end of the session were written after the mark was looked at
+                os.utime(mark, (time.time() + 60,) * 2)
 
     monkeypatch.setattr(wandb_logger.WandbRecord, "log_metrics", synced)
     for images in (256, 384):

@@ -140,8 +140,8 @@ def describe(facts: Mapping[str, Any]) -> str:
         return f"no real image was held out of training, whose distances could be the measure of a copy{again}"
     left_out = facts.get("left_out_in_turn")
     too = (
-        f"; {left_out['images']:,} of {left_out['patients']:,} training patients, each compared with the others', "
-        "count too"
+        f"; {left_out['images']:,} images of {left_out['patients']:,} training patients, compared with those of all "
+        "others, count too"
         if left_out
         else ""
     )

@@ -171,8 +171,9 @@ class WandbRecord(WandbLogger):
             self.experiment.mark_preempting()  # W&B then waits for the next visit
         for artifact in [] if failed else artifacts_of(self.folder, self.artifacts):
             self.experiment.log_artifact(artifact)
+        session = Path(self.experiment.dir).parent.name
         self.experiment.finish(exit_code=int(failed))
-        take_back_early_marks(self.folder)
+        take_back_early_marks(self.folder, session)
         with suppress(OSError):  # a full disk: the next visit closes it again
             (self.folder / CLOSED).touch()
 

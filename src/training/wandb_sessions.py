@@ -109,14 +109,16 @@ def sessions_of(folder: Path) -> list[Session]:
     return [Session(path) for path in sorted(found, key=lambda path: path.name.removeprefix("offline-"))]
 
 
-def take_back_early_marks(folder: Path) -> None:
+def take_back_early_marks(folder: Path, ended: str | None = None) -> None:
     """Unmark sessions that were synced and then written to, whose rest ``wandb sync`` would leave out for ever.
 
-    It then sends them from their beginning, each row at the same step, where W&B keeps one.
+    It then sends them from their beginning, each row at the same step, where W&B keeps one. The session named ``ended``
+    has just ended: its last record may come to the disk a moment later.
     """
     for session in sessions_of(folder):
         for mark in session.folder.glob("*.wandb.synced"):
-            if mark.stat().st_mtime_ns < mark.with_suffix("").stat().st_mtime_ns:
+            written = mark.with_suffix("").stat().st_mtime_ns
+            if session.folder.name == ended or mark.stat().st_mtime_ns < written:
                 mark.unlink()
 
 

@@ -97,7 +97,7 @@ def test_patients_of_the_training_set_make_up_for_few_held_out_each_compared_wit
     assert len(set(few.left_out.patients)) == 20 and len(few.left_out.at_scales) == 40
     assert few.left_out.at_scales[:, 0].min() > 0.25
     assert few.threshold(0.05) != measured(few.distances, list(few.held_out.patients)).threshold(0.05)
-    assert "40 of 20 training patients, each compared with the others', count too" in few.describe()
+    assert "40 images of 20 training patients, compared with those of all others, count too" in few.describe()
     many = Calibration.of(originals, learned, split_of(draw(FEW_PATIENTS, seed=4)), 1)
     assert not many.left_out.patients and "count too" not in many.describe()
 
