@@ -185,10 +185,10 @@ class Originals:
             turned = self._turned(prepared, originals, grid)
             ways += [(1 + price - _alike(prepared, turned, signs, scale)).clamp_min(0) for scale in SCALES]
         distances = torch.stack(ways, 1).unflatten(1, (len(grids), len(SCALES))).double()  # and K
-        priced = distances[:, :, : len(self.prices)] * torch.tensor(self.prices, dtype=torch.float64)[:, None]
-        best = priced.flatten(1).min(1)
+        weighed = distances[:, :, : len(self.prices)] * torch.tensor(self.prices, dtype=torch.float64)[:, None]
+        best = weighed.flatten(1).min(1)
         finalist = best.indices % originals.shape[1]
-        grid, rows = best.indices // priced[0, 0].numel(), torch.arange(len(originals))
+        grid, rows = best.indices // weighed[0, 0].numel(), torch.arange(len(originals))
         chosen = grids[grid, rows, finalist].view(-1, LAST, LAST, 2)
         return Matches(originals[rows, finalist], best.values, chosen, distances.amin((1, 3)))
 

@@ -9,18 +9,8 @@ from src.core.errors import UserError
 from src.data.store import Split
 from src.release.calibration import FEW_PATIENTS, NEAREST, Calibration, Others, describe
 from src.release.comparison import Comparison
-from src.release.copies import PRICES, SCALES, Originals
+from src.release.copies import PRICES, SCALES, Originals, priced
 from tests.release.test_copies import draw, split_of
-
-
-@pytest.fixture(scope="module")
-def real() -> torch.Tensor:
-    return draw(40, seed=0)
-
-
-@pytest.fixture(scope="module")
-def originals(real) -> Originals:
-    return Originals.of(split_of(real), 1)
 
 
 def cases(patients: int, images: int = 1) -> list[str]:
@@ -75,6 +65,18 @@ def test_a_next_patient_loses_no_more_than_the_share_that_sets_the_threshold(cou
         rejected.append((following < measured(known, cases(count, 10)).threshold(0.05)).float().mean())
         by_quantile.append((following < known.quantile(0.05)).float().mean())
     assert 0.01 < torch.stack(rejected).mean() < 0.05 < torch.stack(by_quantile).mean()
+
+
+def test_a_next_patient_loses_no_more_also_where_the_same_images_weigh_scales_of_their_own():
+    rejected, middle, spread = [], torch.tensor([0.5, 0.4, 0.25]), torch.tensor([0.04, 0.05, 0.05])
+    for seed in range(800):
+        drawn = torch.randn(160, len(SCALES), generator=torch.Generator().manual_seed(seed))
+        at_scales = (middle + spread * drawn).clamp_min(0.01).double()
+        known = Calibration(Others(at_scales[:150], tuple(cases(150))), Others.none(), 0)
+        assert known.prices != PRICES
+        near = priced(at_scales[150:], known.prices) < known.threshold(0.05)
+        rejected.append(near.double().mean())
+    assert 0.02 < torch.stack(rejected).mean() < 0.05
 
 
 def test_too_few_patients_for_the_share_set_the_distance_of_the_nearest_of_their_images():

@@ -33,16 +33,6 @@ def draw(count: int, seed: int, size: tuple[int, int] = (64, 64)) -> torch.Tenso
 
 
 @pytest.fixture(scope="module")
-def real() -> torch.Tensor:
-    return draw(40, seed=0)
-
-
-@pytest.fixture(scope="module")
-def originals(real) -> Originals:
-    return Originals.of(split_of(real), 1)
-
-
-@pytest.fixture(scope="module")
 def threshold(real, originals) -> float:
     return Calibration.of(originals, split_of(real), split_of(draw(60, seed=4)), 1).threshold(0.05)
 
